@@ -1,0 +1,2 @@
+//! The `stoa` program: composition root of commands, daemon and warden.
+fn main() {}

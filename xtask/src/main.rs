@@ -1,0 +1,2 @@
+//! Project automation: `cargo xtask check | bench | docs | proto`.
+fn main() {}
