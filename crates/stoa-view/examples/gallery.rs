@@ -3,7 +3,7 @@
 
 use std::f64::consts::PI;
 use stoa_core::metric::{Origin, Point, Series, SeriesSummary};
-use stoa_view::{ColorDepth, Plot, Theme, XAxis, to_text};
+use stoa_view::{ColorDepth, Plot, SvgOptions, SvgScheme, Theme, XAxis, to_text};
 
 /// A small linear congruential generator, so that every gallery looks the same.
 struct Noise(u64);
@@ -108,7 +108,7 @@ fn all_series() -> Vec<Series> {
     ]
 }
 
-fn main() {
+fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
     let (color, unicode) = match () {
@@ -123,4 +123,13 @@ fn main() {
     for plot in plots(&all, theme, 100) {
         println!("{}", to_text(&plot.render(), color));
     }
+    let Some(folder) = arguments.iter().find(|argument| argument.contains('/')) else { return Ok(()) };
+    std::fs::create_dir_all(folder)?;
+    for (index, plot) in plots(&all, theme, 100).iter().enumerate() {
+        for (scheme, name) in [(SvgScheme::Auto, "auto"), (SvgScheme::Light, "light"), (SvgScheme::Dark, "dark")] {
+            let svg = plot.to_svg(SvgOptions { scheme, ..SvgOptions::default() });
+            std::fs::write(format!("{folder}/{index:02}-{name}.svg"), svg)?;
+        }
+    }
+    Ok(())
 }

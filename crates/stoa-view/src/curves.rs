@@ -72,8 +72,6 @@ pub(crate) struct Curves {
     pub(crate) y_range: Option<(f64, f64)>,
     /// Never empty.
     pub(crate) x_range: (f64, f64),
-    /// What is subtracted from every step, where steps are too large for a float to tell apart.
-    pub(crate) step_base: i64,
     /// What the reader must know: counts of what is not drawn, smoothing.
     pub(crate) notes: Vec<String>,
 }
@@ -103,6 +101,7 @@ impl Curves {
                 curve
             })
             .collect();
+        // Steps beyond 2^53 are told apart by subtracting the smallest.
         let (x_low, x_high) = extent(points().map(place)).unwrap_or((0.0, 1.0));
         let y_range = extent(list.iter().flat_map(|curve| curve.raw.iter().flatten()).map(|dot| dot.y));
         let mut notes = non_finite_notes(series);
@@ -115,7 +114,7 @@ impl Curves {
         if step_base != 0 && x == XAxis::Step {
             notes.push(format!("step {step_base} is 0"));
         }
-        Self { list, y_range, x_range: usable_range(x_low, x_high, x.kind()), step_base, notes }
+        Self { list, y_range, x_range: usable_range(x_low, x_high, x.kind()), notes }
     }
 }
 
@@ -196,6 +195,8 @@ fn plural(count: usize, word: &str) -> String {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Column {
     pub(crate) column: i64,
+    /// Of its first point.
+    pub(crate) x: f64,
     pub(crate) first: f64,
     pub(crate) last: f64,
     pub(crate) low: f64,
@@ -217,7 +218,9 @@ pub(crate) fn columns(line: &[Dot], column_of: impl Fn(f64) -> i64) -> Vec<Colum
                 current.high = current.high.max(dot.y);
                 current.count += 1;
             }
-            _ => columns.push(Column { column, first: dot.y, last: dot.y, low: dot.y, high: dot.y, count: 1 }),
+            _ => {
+                columns.push(Column { column, x: dot.x, first: dot.y, last: dot.y, low: dot.y, high: dot.y, count: 1 })
+            }
         }
     }
     columns
@@ -254,6 +257,6 @@ mod tests {
         far.points[1].step = i64::MAX;
         let curves = Curves::new(&[&far], XAxis::Step, false, None);
         assert_eq!(curves.x_range, (0.0, 1.0));
-        assert_eq!(curves.step_base, i64::MAX - 1);
+        assert_eq!(curves.notes, [format!("step {} is 0", i64::MAX - 1)]);
     }
 }

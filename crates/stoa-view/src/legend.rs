@@ -3,10 +3,12 @@
 use crate::curves::Curve;
 use crate::plot::marker;
 use crate::style::{Line, Style, Theme, Tint};
-use crate::text::{text_width, truncate};
+use crate::text::{text_width, truncate_start};
 
 /// Blanks between two entries.
 const GAP: usize = 3;
+/// Names are not shortened below this.
+const SHORTEST_NAME: usize = 8;
 
 /// One curve in a legend.
 #[derive(Debug, Clone)]
@@ -22,11 +24,10 @@ impl Entry {
         text_width(&self.key) + 1 + text_width(&self.name) + if self.last.is_empty() { 0 } else { 1 + self.last.len() }
     }
 
-    fn line(&self, room: usize, theme: Theme) -> Line {
+    fn line(&self, longest_name: usize, theme: Theme) -> Line {
         let mut line = Line::of(self.key.as_str(), self.style);
-        let others = self.width() - text_width(&self.name);
         line.push(" ", Style::PLAIN);
-        line.push(truncate(&self.name, room.saturating_sub(others), theme.unicode), Style::PLAIN);
+        line.push(truncate_start(&self.name, longest_name, theme.unicode), Style::PLAIN);
         if !self.last.is_empty() {
             line.push(" ", Style::PLAIN);
             let bad = matches!(self.last.as_str(), "NaN" | "inf" | "-inf");
@@ -52,29 +53,43 @@ pub(crate) fn entries(curves: &[Curve], first_color: usize, theme: Theme) -> Vec
     curves.iter().enumerate().map(entry).collect()
 }
 
-/// At most `most` lines; what does not fit is counted at the end.
+/// At most `most` lines. Names are shortened so that all curves have a place; what still does not fit is counted at the end.
 pub(crate) fn lines(entries: &[Entry], width: usize, most: usize, theme: Theme) -> Vec<Line> {
     if entries.is_empty() {
         return vec![Line::new()];
     }
-    let mut lines: Vec<Line> = Vec::new();
-    for (index, entry) in entries.iter().enumerate() {
-        let left = entries.len() - index;
-        let rest = if left > 1 { format!("+{} more", left - 1) } else { String::new() };
-        let used = lines.last().map_or(width, Line::width);
-        let reserve = if lines.len() >= most && !rest.is_empty() { GAP + rest.len() } else { 0 };
-        if used + GAP + entry.width() + reserve <= width {
-            let line = lines.last_mut().expect("an empty list counts as full");
-            line.push(" ".repeat(GAP), Style::PLAIN);
-            line.append(entry.line(width, theme));
-        } else if lines.len() < most {
-            let reserve = if lines.len() + 1 == most && left > 1 { GAP + rest.len() } else { 0 };
-            lines.push(entry.line(width.saturating_sub(reserve), theme));
-        } else {
-            let line = lines.last_mut().expect("at least one line is allowed");
-            line.push(format!("{}+{left} more", " ".repeat(GAP)), Style::tint(Tint::Muted));
-            break;
+    let longest = entries.iter().map(|entry| text_width(&entry.name)).max().unwrap_or(0);
+    let shortest = SHORTEST_NAME.min(longest);
+    for limit in (shortest..=longest).rev() {
+        let (lines, left) = pack(entries, width, most, limit, theme);
+        if left == 0 {
+            return lines;
         }
     }
+    let (mut lines, left) = pack(entries, width, most, shortest, theme);
+    if let Some(last) = lines.last_mut() {
+        let more = format!("{}+{left} more", " ".repeat(GAP));
+        let kept = std::mem::take(last);
+        *last = if kept.width() + more.len() > width { kept.fit(width.saturating_sub(more.len())) } else { kept };
+        last.push(more, Style::tint(Tint::Muted));
+    }
     lines
+}
+
+/// Lines of entries whose names take at most `limit` cells, and how many entries found no place.
+fn pack(entries: &[Entry], width: usize, most: usize, limit: usize, theme: Theme) -> (Vec<Line>, usize) {
+    let mut lines: Vec<Line> = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let line = entry.line(limit, theme);
+        let may_grow = lines.len() < most && (line.width() <= width || limit <= SHORTEST_NAME);
+        match lines.last_mut() {
+            Some(last) if last.width() + GAP + line.width() <= width => {
+                last.push(" ".repeat(GAP), Style::PLAIN);
+                last.append(line);
+            }
+            _ if may_grow => lines.push(line),
+            _ => return (lines, entries.len() - index),
+        }
+    }
+    (lines, 0)
 }

@@ -14,6 +14,8 @@ mod plot;
 mod scale;
 mod smooth;
 mod style;
+mod svg;
+mod svg_path;
 mod text;
 mod width_table;
 
@@ -22,4 +24,5 @@ pub use number::show_number;
 pub use plot::Plot;
 pub use smooth::smooth;
 pub use style::{ColorDepth, Line, SERIES_COLORS, Span, Style, Theme, Tint, to_text};
-pub use text::{char_width, sanitize, take_width, text_width, truncate};
+pub use svg::{SvgOptions, SvgScheme};
+pub use text::{char_width, sanitize, take_width, text_width, truncate, truncate_start};

@@ -136,6 +136,7 @@ impl<'p> Drawing<'p> {
             overlay: BTreeMap::new(),
         };
         drawing.draw_curves();
+        drawing.place_lone_points();
         drawing.place_letters();
         drawing.place_marks();
         drawing.choose_x_ticks();
@@ -158,6 +159,19 @@ impl<'p> Drawing<'p> {
             canvas.draw(curve.strong(), &self.frame(), index, Weight::Strong, false);
         }
         self.canvas = canvas;
+    }
+
+    /// A point without neighbours is one dot of a braille cell: easily missed, so that it gets a bullet.
+    fn place_lone_points(&mut self) {
+        if !self.plot.theme.unicode {
+            return;
+        }
+        for (index, curve) in self.curves.list.iter().enumerate() {
+            for line in curve.strong().iter().filter(|line| line.len() == 1) {
+                let cell = (self.canvas.row(&self.frame(), line[0].y), self.canvas.column(&self.frame(), line[0].x));
+                self.overlay.insert(cell, ('•', self.series_style(index)));
+            }
+        }
     }
 
     fn series_style(&self, index: usize) -> Style {
@@ -291,7 +305,7 @@ impl<'p> Drawing<'p> {
                 cell.or_else(|| on_canvas.then(|| self.canvas.cell(column, row, self.plot.first_color)).flatten());
             match cell {
                 Some((glyph, style)) => line.push(glyph, style),
-                None if tick.is_some() && on_canvas => line.push(self.grid(column), Style::tint(Tint::Frame)),
+                None if tick.is_some() && on_canvas => line.push(self.grid(column), Style::tint(Tint::Grid)),
                 None => line.push(' ', Style::PLAIN),
             }
         }

@@ -46,8 +46,10 @@ impl Theme {
 pub enum Tint {
     /// The terminal's own foreground.
     Plain,
-    /// Frames, axes, grid lines: there, but not in the way.
+    /// Frames and axes: there, but not in the way.
     Frame,
+    /// Grid lines: the same, dimmed by the terminal, which knows its background.
+    Grid,
     /// Secondary text.
     Muted,
     /// What one can act on: keys, commands.
@@ -90,7 +92,7 @@ impl Tint {
     const fn rgb(self) -> Option<(u8, u8, u8)> {
         Some(match self {
             Self::Plain => return None,
-            Self::Frame => (0x6e, 0x76, 0x81),
+            Self::Frame | Self::Grid => (0x6e, 0x76, 0x81),
             Self::Muted => (0x84, 0x8d, 0x97),
             Self::Accent => (0x08, 0x91, 0xb2),
             Self::Good => (0x16, 0x9c, 0x56),
@@ -101,18 +103,16 @@ impl Tint {
         })
     }
 
-    /// Sixteen colours: the code, and whether it has to be dimmed.
-    const fn ansi16(self) -> Option<(u8, bool)> {
+    /// The code among sixteen colours.
+    const fn ansi16(self) -> Option<u8> {
         Some(match self {
             Self::Plain => return None,
-            Self::Frame => (90, false),
-            Self::Muted => (90, false),
-            Self::Accent => (36, false),
-            Self::Good => (32, false),
-            Self::Warning => (33, false),
-            Self::Bad => (31, false),
-            Self::Series(index) => (SERIES_16[index % SERIES_COLORS], false),
-            Self::Faint(index) => (SERIES_16[index % SERIES_COLORS], true),
+            Self::Frame | Self::Grid | Self::Muted => 90,
+            Self::Accent => 36,
+            Self::Good => 32,
+            Self::Warning => 33,
+            Self::Bad => 31,
+            Self::Series(index) | Self::Faint(index) => SERIES_16[index % SERIES_COLORS],
         })
     }
 }
@@ -169,10 +169,12 @@ impl Style {
         if self.bold {
             out.push_str("\x1b[1m");
         }
+        if self.tint == Tint::Grid || (depth == ColorDepth::Ansi16 && matches!(self.tint, Tint::Faint(_))) {
+            out.push_str("\x1b[2m");
+        }
         // Writing to a `String` cannot fail.
         let _ = match (depth, self.tint.rgb(), self.tint.ansi16()) {
-            (ColorDepth::Ansi16, _, Some((code, false))) => write!(out, "\x1b[{code}m"),
-            (ColorDepth::Ansi16, _, Some((code, true))) => write!(out, "\x1b[2;{code}m"),
+            (ColorDepth::Ansi16, _, Some(code)) => write!(out, "\x1b[{code}m"),
             (ColorDepth::Ansi256, Some(rgb), _) => write!(out, "\x1b[38;5;{}m", xterm256(rgb)),
             (ColorDepth::TrueColor, Some((r, g, b)), _) => write!(out, "\x1b[38;2;{r};{g};{b}m"),
             _ => Ok(()),

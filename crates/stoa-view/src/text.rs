@@ -49,6 +49,25 @@ pub fn truncate(text: &str, width: usize, unicode: bool) -> String {
     format!("{}{ellipsis}", take_width(text, rest).trim_end())
 }
 
+/// Like [`truncate`], but keeps the end: of `train/policy_gradient_loss` the last part says most.
+pub fn truncate_start(text: &str, width: usize, unicode: bool) -> String {
+    let full = text_width(text);
+    if full <= width {
+        return text.to_owned();
+    }
+    let ellipsis = if unicode { "…" } else { ".." };
+    let Some(rest) = width.checked_sub(text_width(ellipsis)) else {
+        return take_width(text, width).to_owned();
+    };
+    let mut left = full;
+    let kept = text.char_indices().find(|(_, c)| {
+        let fits = left <= rest && char_width(*c) > 0;
+        left -= char_width(*c);
+        fits
+    });
+    format!("{ellipsis}{}", kept.map_or("", |(index, _)| &text[index..]))
+}
+
 /// Takes out of a text what could steer a terminal or deceive a reader: escape sequences (CSI, OSC, DCS and the like),
 /// control characters, direction overrides, invisible characters and towers of combining marks.
 ///
@@ -159,6 +178,8 @@ mod tests {
         assert_eq!(truncate("abcdef", 4, false), "ab..");
         assert_eq!(truncate("abcdef", 1, false), "a");
         assert_eq!(truncate("hello world", 7, true), "hello…");
+        assert_eq!(truncate_start("train/loss", 5, true), "…loss");
+        assert_eq!(truncate_start("日本語", 4, true), "…語");
     }
 
     #[test]
@@ -195,6 +216,7 @@ mod tests {
         #[test]
         fn a_truncated_text_fits(text in ".{0,30}", width in 0usize..40, unicode: bool) {
             prop_assert!(text_width(&truncate(&text, width, unicode)) <= width);
+            prop_assert!(text_width(&truncate_start(&text, width, unicode)) <= width);
         }
     }
 }
