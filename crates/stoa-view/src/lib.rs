@@ -6,23 +6,37 @@
 
 mod canvas;
 mod curves;
+mod dashboard;
 #[cfg(test)]
 mod fixture;
+mod json;
 mod legend;
+mod moment;
 mod number;
 mod plot;
+mod runs;
 mod scale;
 mod smooth;
+mod spark;
 mod style;
 mod svg;
 mod svg_path;
+mod table;
 mod text;
+mod watching;
 mod width_table;
 
 pub use curves::XAxis;
+pub use dashboard::{Dashboard, inline_view};
+pub use json::{series_to_json, to_json};
+pub use moment::Now;
 pub use number::show_number;
 pub use plot::Plot;
+pub use runs::{RunDetail, RunRow, RunTable};
 pub use smooth::smooth;
+pub use spark::{ProgressBar, sparkline, sparkline_from_zero};
 pub use style::{ColorDepth, Line, SERIES_COLORS, Span, Style, Theme, Tint, to_text};
 pub use svg::{SvgOptions, SvgScheme};
+pub use table::{Align, Cell, Column, Table};
 pub use text::{char_width, sanitize, take_width, text_width, truncate, truncate_start};
+pub use watching::{Action, KEYS, Watching};
