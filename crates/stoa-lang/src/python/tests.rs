@@ -1,0 +1,1 @@
+//! Whole-service tests of Python scripts.
