@@ -1,9 +1,18 @@
 //! Prints every kind of plot, table and dashboard, and writes the SVG ones to a folder: `gallery [FOLDER] [plain|ascii|16|256]`.
 #![expect(clippy::print_stdout, reason = "a gallery is for looking at")]
 
+#[path = "../src/fixture.rs"]
+#[expect(dead_code, reason = "shared with the tests, which use all of it")]
+mod fixture;
+
 use std::f64::consts::PI;
+use std::time::Duration;
 use stoa_core::metric::{Origin, Point, Series, SeriesSummary};
-use stoa_view::{ColorDepth, Plot, SvgOptions, SvgScheme, Theme, XAxis, to_text};
+use stoa_core::run::{EndReason, RunState};
+use stoa_view::{
+    ColorDepth, Dashboard, Now, Plot, ProgressBar, RunDetail, RunRow, RunTable, SvgOptions, SvgScheme, Theme, Watching,
+    XAxis, inline_view, to_text,
+};
 
 /// A small linear congruential generator, so that every gallery looks the same.
 struct Noise(u64);
@@ -108,6 +117,51 @@ fn all_series() -> Vec<Series> {
     ]
 }
 
+fn runs(theme: Theme) -> String {
+    let out_of_memory = EndReason::OutOfMemory { limit: Some(stoa_core::units::Bytes(2 << 30)) };
+    let records = [
+        fixture::record("cartpole-ppo", RunState::Running, None),
+        fixture::record("日本語の実験 🚀", RunState::Succeeded, Some(EndReason::Exited { code: 0 })),
+        fixture::record("sweep-17", RunState::Failed, Some(out_of_memory)),
+        fixture::record("evil\u{1b}[2J", RunState::Stopped, Some(EndReason::Stopped { killed: true })),
+        fixture::record("waiting", RunState::Queued, None),
+        fixture::record("gone", RunState::Lost, Some(EndReason::Lost { why: "the machine was rebooted".into() })),
+    ];
+    let metric = |index| (index % 2 == 0).then(|| "reward 475.2".to_owned());
+    let rows = records.iter().enumerate().map(|(index, record)| RunRow { record, metric: metric(index) }).collect();
+    let table = RunTable { rows }.render(Some(110), fixture::NOW, theme);
+    let detail = RunDetail { record: &records[2] }.render(100, fixture::NOW, theme);
+    let bar = |fraction| ProgressBar {
+        label: "downloading torch".into(),
+        fraction: Some(fraction),
+        elapsed: Duration::from_secs(14),
+        eta: Some(Duration::from_secs(21)),
+    };
+    let bars = [0.0, 0.39, 1.0].map(|fraction| bar(fraction).render(80, theme));
+    [table, detail, bars.to_vec()].iter().map(|lines| to_text(lines, theme.color) + "\n").collect()
+}
+
+fn dashboards(theme: Theme) -> String {
+    let record = fixture::record("cartpole-ppo", RunState::Running, None);
+    let mut noise = Noise(11);
+    let mut system = |name: &str, level: f64| {
+        let mut made = series(name, 1, (0..40).map(|_| level * (1.0 + 0.4 * noise.next())).collect::<Vec<_>>());
+        made.summary.origin = Origin::System;
+        made
+    };
+    let mut all = vec![system("system/cpu", 1.6), system("system/memory", 4e8)];
+    all.extend([reward(3), loss("train/loss", 1, 0.08, 600), loss("train/value_loss", 4, 0.5, 600)]);
+    all.push(series("train/learning_rate", 256, (0..100).map(|i| 1e-3 * (1.0 - f64::from(i) / 100.0))));
+    all.push(loss("eval/loss", 5, 0.3, 80));
+    let log: Vec<String> =
+        (0..40).map(|i| format!("| step {:>6} | fps 4213 | reward {:.1} |", i * 256, 9.5 * f64::from(i))).collect();
+    let watching = Watching { smoothing: Some(0.9), ..Watching::default() };
+    let dashboard =
+        Dashboard { record: &record, series: &all, log: &log, watching: &watching, now: fixture::NOW, theme };
+    let full = to_text(&dashboard.render(140, 44), theme.color);
+    full + "\n" + &to_text(&inline_view(&record, &all, fixture::NOW, 100, 14, theme), theme.color)
+}
+
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
@@ -123,6 +177,8 @@ fn main() -> std::io::Result<()> {
     for plot in plots(&all, theme, 100) {
         println!("{}", to_text(&plot.render(), color));
     }
+    println!("{}", runs(theme));
+    println!("{}", dashboards(theme));
     let Some(folder) = arguments.iter().find(|argument| argument.contains('/')) else { return Ok(()) };
     std::fs::create_dir_all(folder)?;
     for (index, plot) in plots(&all, theme, 100).iter().enumerate() {

@@ -405,7 +405,8 @@ mod tests {
             epoch 28 loss 2
             epoch 29 loss 1
             q quit  l log scale  s smooth  t time  p pause  f focus  n next plots  b back  y system
-        "#]].assert_eq(&drawn(&record, &Watching::default(), 100, 30));
+        "#]]
+        .assert_eq(&drawn(&record, &Watching::default(), 100, 30));
     }
 
     #[test]
@@ -428,7 +429,8 @@ mod tests {
                └┬────────┬─────────┬────────┬─────────┬─────────┬───────
                 0       10        20       30        40        50   step
             q quit  l log scale  s smooth  t time  p pause      2-2 of 3
-        "#]].assert_eq(&drawn(&record, &watching, 60, 14));
+        "#]]
+        .assert_eq(&drawn(&record, &watching, 60, 14));
     }
 
     #[test]
@@ -450,7 +452,8 @@ mod tests {
                └┬────────────┬───────────┬────────────┬────────────┬────────────┬───────────
                 0           10          20           30           40           50       step
             train/loss 0.1695   train/lr 1e-4
-        "#]].assert_eq(&to_text(&lines, ColorDepth::None));
+        "#]]
+        .assert_eq(&to_text(&lines, ColorDepth::None));
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(crate) fn record(name: &str, state: RunState, end: Option<EndReason>) -> Run
             name: text("workstation"),
             kernel: text("6.12.0"),
             system: text("Debian 12"),
-            cpu: text("16-core processor"),
+            cpu: text("EPYC 7B13"),
             cpus: 16,
             memory: Bytes(64 << 30),
             gpus: Vec::new(),

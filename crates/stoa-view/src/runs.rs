@@ -257,10 +257,14 @@ impl RunDetail<'_> {
             page.field("commit", format!("{commit}{branch}"));
             page.field("changes", if code.changed { "uncommitted, kept as code/changes.patch" } else { "none" });
             if !code.untracked_kept.is_empty() {
-                page.field("untracked", format!("{} files kept", code.untracked_kept.len()));
+                page.field("untracked", format!("{} kept in code/untracked", code.untracked_kept.len()));
             }
             if code.untracked_left > 0 {
-                page.styled("not kept", format!("{} untracked files", code.untracked_left), Style::tint(Tint::Warning));
+                page.styled(
+                    "not kept",
+                    format!("{} untracked, too large or too many", code.untracked_left),
+                    Style::tint(Tint::Warning),
+                );
             }
         }
         page.group("Environment");
@@ -281,7 +285,7 @@ impl RunDetail<'_> {
         page.field("name", &host.name);
         page.field("system", join(&[&host.system, &host.kernel]));
         if host.cpus > 0 {
-            page.field("processors", join(&[&host.cpus.to_string(), &host.cpu]));
+            page.field("processors", format!("{} ({})", host.cpus, host.cpu));
             page.field("memory", host.memory.to_string());
         }
         host.gpus.iter().for_each(|gpu| page.field("gpu", gpu));
@@ -383,8 +387,8 @@ mod tests {
             Code
               commit        4f2a9c81d0e3 on main
               changes       uncommitted, kept as code/changes.patch
-              untracked     1 files kept
-              not kept      2 untracked files
+              untracked     1 kept in code/untracked
+              not kept      2 untracked, too large or too many
 
             Environment
               language      python
@@ -397,14 +401,15 @@ mod tests {
             Host
               name          workstation
               system        Debian 12, 6.12.0
-              processors    16, 16-core processor
+              processors    16 (EPYC 7B13)
               memory        64 GiB
 
             Next
               output        stoa logs r-01234567
               curves        stoa plot r-01234567
               repeat it     stoa again r-01234567
-        "#]].assert_eq(&text);
+        "#]]
+        .assert_eq(&text);
     }
 
     #[test]
