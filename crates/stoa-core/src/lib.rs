@@ -7,6 +7,7 @@
 pub mod failure;
 pub mod id;
 pub mod metric;
+pub mod paths;
 pub mod port;
 pub mod run;
 pub mod secret;
@@ -14,3 +15,4 @@ pub mod units;
 
 pub use failure::{Exit, Explain, Failure};
 pub use id::RunId;
+pub use paths::Paths;

@@ -1,0 +1,436 @@
+//! One task per run: resolve, prepare, launch, supervise, judge, try again, write the end.
+
+use crate::end::{self, End};
+use crate::output::OutputReader;
+use crate::plan::{self, Place, Work};
+use crate::service::{Live, Order, Shared, Subscription, now};
+use crate::supervisor::{self, Event, Supervisor};
+use crate::{code, prepare, project};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use stoa_core::port::{LiveRun, Resolved};
+use stoa_core::run::{
+    CodeState, EndReason, Mechanism, Program, RunRecord, RunSpec, RunState, UnixNanos, Usage, Variable,
+};
+use stoa_core::secret::MASK;
+use stoa_core::units::Bytes;
+use stoa_core::{Exit, Failure};
+use stoa_proto::warden::{self as inner, to_init};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+const SIGINT: i32 = 2;
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
+/// The file with the run's cgroup folders, one a line, for a daemon that takes the run up.
+const CGROUPS: &str = "cgroups";
+
+/// How a driving task takes a run up.
+pub(crate) enum Beginning {
+    /// From the start. A repeated run has its code in a checkout.
+    Fresh { checkout: Option<PathBuf> },
+    /// Its init lives; an earlier daemon started it.
+    Alive(Supervisor),
+    /// It ended while no daemon was there.
+    Over(End, Box<inner::Ended>),
+}
+
+/// What drives one run.
+pub(crate) struct Driver {
+    pub(crate) shared: Arc<Shared>,
+    /// As the client sent it, secrets included.
+    pub(crate) spec: RunSpec,
+    pub(crate) record: watch::Sender<RunRecord>,
+    pub(crate) output: watch::Sender<u64>,
+    stdin_passed: watch::Sender<u64>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    checkout: Option<PathBuf>,
+    hostname: String,
+}
+
+/// Why an attempt did not come to a judged end.
+pub(crate) enum Interrupted {
+    /// It could not be prepared or started.
+    Failed(Failure),
+    /// A user stopped it before its program started.
+    Stopped { killed: bool },
+}
+
+impl From<Failure> for Interrupted {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Starts driving a run that is in the store.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    record: RunRecord,
+    spec: RunSpec,
+    beginning: Beginning,
+) -> Result<Subscription, Failure> {
+    let id = record.id.clone();
+    let reader = OutputReader::open(&shared.config.layout.state(&id), 0)
+        .map_err(|error| Failure::new(Exit::TryAgain, "the output of the run cannot be kept").caused_by(&error))?;
+    let (record, record_seen) = watch::channel(record);
+    let (output, output_seen) = watch::channel(0);
+    let (stdin_passed, stdin_seen) = watch::channel(0);
+    let (orders, queue) = mpsc::unbounded_channel();
+    let live = Live { record: record_seen, output: output_seen, stdin_passed: stdin_seen, orders };
+    let subscription = shared.enter(id, live, reader);
+    let hostname = shared.config.host.name.clone();
+    let driver =
+        Driver { shared: shared.clone(), spec, record, output, stdin_passed, orders: queue, checkout: None, hostname };
+    tokio::spawn(driver.drive(beginning));
+    Ok(subscription)
+}
+
+impl Driver {
+    async fn drive(mut self, beginning: Beginning) {
+        let (end, last, capture) = match beginning {
+            Beginning::Over(end, ended) => (end, *ended, None),
+            Beginning::Alive(supervisor) => {
+                self.follow_metrics(supervisor.init_pid, &self.noted_cgroups());
+                let (end, last) = self.supervised(&supervisor).await;
+                let (end, last) = self.try_again(end, last).await;
+                (end, last, None)
+            }
+            Beginning::Fresh { checkout } => {
+                self.checkout = checkout;
+                let capture = self.capture_code();
+                let first = self.attempt().await;
+                let (end, last) = self.try_again(first.0, first.1).await;
+                (end, last, capture)
+            }
+        };
+        self.finish(end, &last, capture).await;
+    }
+
+    /// Starts the run again while it fails and has attempts left.
+    async fn try_again(&mut self, mut end: End, mut last: inner::Ended) -> (End, inner::Ended) {
+        loop {
+            let attempt = self.record.borrow().attempt;
+            let final_end = matches!(
+                end.reason,
+                EndReason::Exited { code: 0 }
+                    | EndReason::TimeLimit { .. }
+                    | EndReason::Stopped { .. }
+                    | EndReason::Infrastructure { .. }
+                    | EndReason::Lost { .. }
+            );
+            if final_end || attempt > self.spec.retries || self.lacks_secrets() {
+                return (end, last);
+            }
+            tracing::info!(run = %self.id(), attempt, reason = %end.reason, "the run failed and is started again");
+            self.change(|record| record.attempt += 1);
+            (end, last) = self.attempt().await;
+        }
+    }
+
+    /// Whether values of secret variables are missing, as after a restart of the daemon.
+    fn lacks_secrets(&self) -> bool {
+        self.spec.named_env.iter().any(|variable| variable.value == MASK)
+    }
+
+    async fn attempt(&mut self) -> (End, inner::Ended) {
+        match self.launch().await {
+            Ok(supervisor) => self.supervised(&supervisor).await,
+            Err(Interrupted::Failed(failure)) => {
+                let exit_code = failure.exit.code();
+                (
+                    End { reason: EndReason::Infrastructure { failure }, exit_code, usage: Usage::default() },
+                    inner::Ended::default(),
+                )
+            }
+            Err(Interrupted::Stopped { killed }) => {
+                let signal = if killed { SIGKILL } else { SIGTERM };
+                let exit_code = 128 + signal as u8;
+                (
+                    End { reason: EndReason::Stopped { killed }, exit_code, usage: Usage::default() },
+                    inner::Ended::default(),
+                )
+            }
+        }
+    }
+
+    async fn launch(&mut self) -> Result<Supervisor, Interrupted> {
+        let resolved = self.resolve().await?;
+        let resolved = match resolved.preparation {
+            Some(_) => prepare::prepare(self, resolved).await?,
+            None => resolved,
+        };
+        self.note(|record| {
+            record.command.clone_from(&resolved.argv);
+            record.environment.clone_from(&resolved.environment);
+        });
+        let state = self.shared.config.layout.state(&self.id());
+        let plan = self.plan(&resolved, &state)?;
+        let (launched, descriptors) = self.shared.warden.launch(&plan).await?;
+        let cgroups: Vec<PathBuf> = launched.cgroups.iter().map(PathBuf::from).collect();
+        self.note(|record| {
+            record.isolation = launched.mechanisms.iter().cloned().map(Mechanism::from).collect();
+        });
+        let supervisor = Supervisor::launched(&launched, descriptors)
+            .map_err(|error| Failure::new(Exit::Internal, "the warden's answer cannot be used").caused_by(&error))?;
+        self.follow_metrics(supervisor.init_pid, &cgroups);
+        note_cgroups(state.join(CGROUPS), cgroups);
+        Ok(supervisor)
+    }
+
+    /// Asks the languages what to execute.
+    pub(crate) async fn resolve(&self) -> Result<Resolved, Failure> {
+        let (languages, spec) = (self.shared.languages.clone(), self.spec.clone());
+        tokio::task::spawn_blocking(move || languages.resolve(&spec)).await.unwrap_or_else(|error| {
+            Err(Failure::new(Exit::Internal, "resolving the program broke off").caused_by(&error))
+        })
+    }
+
+    fn plan(&self, resolved: &Resolved, state: &Path) -> Result<inner::LaunchPlan, Failure> {
+        let gpus = self.shared.assign_gpus(&self.id(), self.spec.limits.gpus)?;
+        let work = Work {
+            argv: &resolved.argv,
+            env: &resolved.env,
+            mounts: &resolved.mounts,
+            terminal: self.spec.terminal,
+            stdin: self.spec.stdin,
+            network: self.spec.network,
+            limits: &self.spec.limits,
+        };
+        Ok(self.plan_work(&work, state, &gpus))
+    }
+
+    /// The plan of the program or of a step of its preparation.
+    pub(crate) fn plan_work(&self, work: &Work<'_>, state: &Path, gpus: &[crate::service::Gpu]) -> inner::LaunchPlan {
+        let config = &self.shared.config;
+        let record = self.record.borrow();
+        let mut devices: Vec<String> = gpus.iter().flat_map(|gpu| gpu.nodes.iter().cloned()).collect();
+        devices.sort();
+        devices.dedup();
+        let device_env = gpu_variables(self.spec.limits.gpus, gpus);
+        let place = Place {
+            id: record.id.as_str(),
+            attempt: record.attempt,
+            user_home: &config.user_home,
+            root: config.root,
+            stoa_home: config.layout.home(),
+            python_library: &config.layout.python_library(),
+            state,
+            files: &record.dir,
+            project: record.project.as_deref(),
+            project_source: self.checkout.as_deref(),
+            hostname: &self.hostname,
+            devices: &devices,
+            device_env: &device_env,
+        };
+        plan::launch_plan(&self.spec, &place, work)
+    }
+
+    /// Follows the program to its end and judges it.
+    async fn supervised(&mut self, supervisor: &Supervisor) -> (End, inner::Ended) {
+        let id = self.id();
+        let state = self.shared.config.layout.state(&id);
+        let ended = self.supervise(supervisor, &state, |driver, kept| {
+            driver.output.send_replace(kept);
+        });
+        let ended = ended.await;
+        let attempt = self.record.borrow().attempt;
+        if ended.is_none()
+            && let Err(error) = supervisor.recover_output(&state, attempt)
+        {
+            tracing::error!(run = %id, %error, "output of a killed run may be lost");
+        }
+        let counters = self.remove_cgroup(id.as_str(), attempt).await;
+        let limits = &self.spec.limits;
+        match ended {
+            Some(ended) => (end::judge(&ended, &counters, limits, &self.program()), ended),
+            None => (end::killed(&counters, limits), inner::Ended::default()),
+        }
+    }
+
+    /// Passes orders to an init and its news on, until its end. `None` when it was killed before it could record one.
+    pub(crate) async fn supervise(
+        &mut self,
+        supervisor: &Supervisor,
+        state: &Path,
+        mut output: impl FnMut(&mut Self, u64),
+    ) -> Option<inner::Ended> {
+        if supervisor.started && self.record.borrow().started.is_none() {
+            self.change(|record| record.state = RunState::Running);
+        }
+        loop {
+            tokio::select! {
+                event = supervisor.next() => match event {
+                    Event::Started(started) => self.program_started(UnixNanos(started.unix_nanos), state),
+                    Event::Output(kept) => output(self, kept),
+                    Event::StdinPassed(passed) => {
+                        self.stdin_passed.send_replace(passed);
+                    }
+                    Event::Ended(ended) => return Some(*ended),
+                    Event::Gone => return supervisor::recorded_end(state, self.record.borrow().attempt),
+                },
+                Some(order) = self.orders.recv() => supervisor.tell(translate(order)).await,
+            }
+        }
+    }
+
+    fn program_started(&mut self, at: UnixNanos, state: &Path) {
+        // The steps of a preparation start programs too; only the run's own makes it run.
+        if state == self.shared.config.layout.state(&self.id()) {
+            self.change(|record| {
+                record.state = RunState::Running;
+                record.started = Some(at);
+            });
+        }
+    }
+
+    pub(crate) async fn remove_cgroup(&self, id: &str, attempt: u32) -> inner::Removed {
+        self.shared.warden.remove_cgroup(format!("{id}-{attempt}")).await.unwrap_or_else(|failure| {
+            tracing::warn!(run = id, %failure, "the cgroup of a run was not removed");
+            inner::Removed::default()
+        })
+    }
+
+    async fn finish(&mut self, end: End, last: &inner::Ended, capture: Option<JoinHandle<Option<CodeState>>>) {
+        let code = match capture {
+            Some(capture) => capture.await.ok().flatten(),
+            None => self.record.borrow().code.clone(),
+        };
+        let id = self.id();
+        let state = self.shared.config.layout.state(&id);
+        let kept = OutputReader::open(&state, 0).and_then(|reader| reader.kept()).unwrap_or(0);
+        let mut record = self.record.borrow().clone();
+        record.state = end.reason.state();
+        record.end = Some(end.reason);
+        record.exit_code = Some(end.exit_code);
+        record.usage = end.usage;
+        if record.started.is_none() && last.started_unix_nanos > 0 {
+            record.started = Some(UnixNanos(last.started_unix_nanos));
+        }
+        record.ended = Some(if last.ended_unix_nanos > 0 { UnixNanos(last.ended_unix_nanos) } else { now() });
+        record.output = Bytes(kept);
+        record.output_lost = Bytes(last.output_lost);
+        record.code = code;
+        self.shared.journal.update(record.clone()).await;
+        self.shared.leave(&id);
+        self.output.send_replace(kept);
+        self.record.send_replace(record);
+        let metrics = self.shared.metrics.clone();
+        tokio::task::spawn_blocking(move || metrics.ended(&id));
+    }
+
+    /// Captures the code beside the launch. Not for repeated runs: their record points to the one they repeat.
+    fn capture_code(&self) -> Option<JoinHandle<Option<CodeState>>> {
+        let record = self.record.borrow();
+        if record.spec.repeats.is_some() {
+            return None;
+        }
+        let root = project::git_root(record.project.as_ref()?)?;
+        let folder = self.shared.config.layout.code(&record.id);
+        let (shared, seen) = (self.shared.clone(), self.record.clone());
+        Some(tokio::spawn(async move {
+            let state = code::capture(root, folder).await?;
+            let id = seen.borrow().id.clone();
+            if shared.is_live(&id) {
+                seen.send_modify(|record| record.code = Some(state.clone()));
+                shared.journal.update_soon(seen.borrow().clone());
+            }
+            Some(state)
+        }))
+    }
+
+    fn follow_metrics(&self, init_pid: i32, cgroups: &[PathBuf]) {
+        let record = self.record.borrow();
+        let project = self.checkout.clone().or_else(|| record.project.clone());
+        let run = LiveRun {
+            id: record.id.clone(),
+            dir: record.dir.clone(),
+            project,
+            init_pid: Some(init_pid),
+            cgroups: cgroups.to_vec(),
+            started: record.created.0,
+        };
+        let metrics = self.shared.metrics.clone();
+        tokio::task::spawn_blocking(move || metrics.started(run));
+    }
+
+    fn noted_cgroups(&self) -> Vec<PathBuf> {
+        let noted = fs::read_to_string(self.shared.config.layout.state(&self.id()).join(CGROUPS)).unwrap_or_default();
+        noted.lines().map(PathBuf::from).collect()
+    }
+
+    pub(crate) fn id(&self) -> stoa_core::RunId {
+        self.record.borrow().id.clone()
+    }
+
+    fn program(&self) -> String {
+        match &self.spec.program {
+            Program::Script { path, .. } => path.display().to_string(),
+            Program::Command { argv } => argv[0].clone(),
+        }
+    }
+
+    /// Changes the record without telling anyone yet.
+    fn note(&self, change: impl FnOnce(&mut RunRecord)) {
+        self.record.send_if_modified(|record| {
+            change(record);
+            false
+        });
+    }
+
+    /// Changes the record, tells those who follow it, and has it written.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut RunRecord)) {
+        self.record.send_modify(change);
+        self.shared.journal.update_soon(self.record.borrow().clone());
+    }
+}
+
+/// What an init is told for an order.
+fn translate(order: Order) -> to_init::What {
+    let stop = |signal, grace_ms| to_init::What::Stop(inner::Stop { signal, grace_ms });
+    match order {
+        Order::Stdin(bytes) => to_init::What::Stdin(bytes),
+        Order::StdinEnd => to_init::What::StdinEnd(true),
+        Order::Resize(size) => {
+            to_init::What::Resize(inner::Terminal { rows: size.rows.into(), columns: size.columns.into() })
+        }
+        // Politely, and for as long as it takes: a second Ctrl-C kills.
+        Order::Interrupt => stop(SIGINT, 0),
+        Order::Stop { grace } => stop(SIGTERM, u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).max(1)),
+        Order::Kill => stop(SIGKILL, 0),
+    }
+}
+
+/// A run with a number of GPUs sees these and no others; one without a number sees what there is.
+fn gpu_variables(wanted: Option<u32>, gpus: &[crate::service::Gpu]) -> Vec<Variable> {
+    if wanted.is_none() {
+        return Vec::new();
+    }
+    let Some(uuids) = gpus.iter().map(|gpu| gpu.uuid.clone()).collect::<Option<Vec<String>>>() else {
+        return Vec::new();
+    };
+    let visible = uuids.join(",");
+    let mut variables = vec![Variable { name: "CUDA_VISIBLE_DEVICES".into(), value: visible }];
+    if gpus.is_empty() {
+        variables.push(Variable { name: "HIP_VISIBLE_DEVICES".into(), value: String::new() });
+    }
+    variables
+}
+
+fn note_cgroups(path: PathBuf, cgroups: Vec<PathBuf>) {
+    tokio::task::spawn_blocking(move || {
+        let lines: String = cgroups.iter().map(|folder| format!("{}\n", folder.display())).collect();
+        if let Err(error) = fs::write(&path, lines) {
+            tracing::warn!(%error, path = %path.display(), "system metrics will miss this run after a restart of the daemon");
+        }
+    });
+}
+
+/// Makes a folder and those above it.
+pub(crate) fn make_folder(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|error: io::Error| {
+        Failure::new(Exit::TryAgain, format!("cannot make the folder {}", path.display())).caused_by(&error)
+    })
+}

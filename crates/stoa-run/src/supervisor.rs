@@ -1,0 +1,178 @@
+//! The init of a run as the daemon sees it: what it tells, and what it is told.
+//!
+//! An init outlives this daemon. A later one connects to its socket `control` and gets the same descriptors again.
+
+use crate::channel::Channel;
+use crate::output;
+use prost::Message;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use stoa_proto::output::Stream;
+use stoa_proto::warden::{self as inner, from_init::What, to_init};
+
+/// The socket an init listens on.
+const CONTROL: &str = "control";
+/// Locked for as long as the init lives.
+const LOCK: &str = "lock";
+/// The end of a run.
+const EXIT: &str = "exit";
+
+/// A connection to the init of a run.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    channel: Channel,
+    pipes: Vec<OwnedFd>,
+    pub(crate) init_pid: i32,
+    pub(crate) started: bool,
+}
+
+/// What an init tells.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The program was executed.
+    Started(inner::Started),
+    /// So many bytes of output are kept.
+    Output(u64),
+    /// So many bytes of input were passed on.
+    StdinPassed(u64),
+    /// The end was recorded.
+    Ended(Box<inner::Ended>),
+    /// The init is gone.
+    Gone,
+}
+
+impl Supervisor {
+    /// The supervisor of a run that was just launched.
+    pub(crate) fn launched(launched: &inner::Launched, descriptors: Vec<OwnedFd>) -> io::Result<Self> {
+        Self::from_descriptors(descriptors, launched.init_pid, false)
+    }
+
+    fn from_descriptors(descriptors: Vec<OwnedFd>, init_pid: i32, started: bool) -> io::Result<Self> {
+        let mut descriptors = descriptors.into_iter();
+        let control = descriptors.next().ok_or_else(|| io::Error::other("the warden sent no control socket"))?;
+        Ok(Self { channel: Channel::new(control)?, pipes: descriptors.collect(), init_pid, started })
+    }
+
+    /// Connects to a living init. Fails when there is none.
+    pub(crate) async fn connect(state: &Path) -> io::Result<Self> {
+        let channel = Channel::new(connect(state)?)?;
+        let hello = inner::ToInit { what: Some(to_init::What::Hello(true)) };
+        channel.send(&hello.encode_to_vec(), &[]).await?;
+        loop {
+            let packet = channel.receive().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+            let message = inner::FromInit::decode(packet.bytes.as_slice()).map_err(io::Error::other)?;
+            if let Some(What::Hello(hello)) = message.what {
+                return Ok(Self {
+                    channel,
+                    pipes: packet.descriptors,
+                    init_pid: hello.init_pid,
+                    started: hello.started,
+                });
+            }
+        }
+    }
+
+    /// The next thing the init tells.
+    pub(crate) async fn next(&self) -> Event {
+        loop {
+            let Ok(Some(packet)) = self.channel.receive().await else { return Event::Gone };
+            match inner::FromInit::decode(packet.bytes.as_slice()).ok().and_then(|message| message.what) {
+                Some(What::Started(started)) => return Event::Started(started),
+                Some(What::Output(kept)) => return Event::Output(kept),
+                Some(What::StdinPassed(passed)) => return Event::StdinPassed(passed),
+                Some(What::Ended(ended)) => return Event::Ended(Box::new(ended)),
+                Some(What::Hello(_)) | None => {}
+            }
+        }
+    }
+
+    /// Tells the init something. A dead init is no error here: [`Supervisor::next`] says so.
+    pub(crate) async fn tell(&self, what: to_init::What) {
+        let message = inner::ToInit { what: Some(what) }.encode_to_vec();
+        if let Err(error) = self.channel.send(&message, &[]).await {
+            tracing::debug!(%error, "the init of a run is gone");
+        }
+    }
+
+    /// After the init was killed: indexes and keeps what it had not.
+    pub(crate) fn recover_output(&self, state: &Path, attempt: u32) -> io::Result<u64> {
+        let streams: &[Stream] =
+            if self.pipes.len() == 1 { &[Stream::Terminal] } else { &[Stream::Stdout, Stream::Stderr] };
+        let pipes: Vec<(Stream, BorrowedFd<'_>)> =
+            streams.iter().copied().zip(self.pipes.iter().map(AsFd::as_fd)).collect();
+        recover(state, attempt, &pipes)
+    }
+}
+
+/// Connects to the socket `control` in a folder whose path may be longer than a socket address.
+fn connect(state: &Path) -> io::Result<OwnedFd> {
+    let folder = rustix::fs::open(state, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{CONTROL}", folder.as_raw_fd()))?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket)
+}
+
+/// Indexes output that a killed init left without a record, and keeps what is still in `pipes`.
+pub(crate) fn recover(state: &Path, attempt: u32, pipes: &[(Stream, BorrowedFd<'_>)]) -> io::Result<u64> {
+    let open =
+        |name: &str| OpenOptions::new().read(true).write(true).create(true).truncate(false).open(state.join(name));
+    let (output, index) = (open(output::OUTPUT)?, open(output::INDEX)?);
+    let attempt = u8::try_from(attempt).unwrap_or(u8::MAX);
+    Ok(stoa_sys::output::recover(output.as_fd(), index.as_fd(), attempt, pipes)?)
+}
+
+/// What the files of a run without a connection say.
+#[derive(Debug)]
+pub(crate) enum Trace {
+    /// No init was ever started for this attempt.
+    NeverStarted,
+    /// An init lives.
+    Alive,
+    /// It ended and recorded how.
+    Ended(Box<inner::Ended>),
+    /// It was killed before it could.
+    Killed,
+}
+
+/// Looks for the init of a run that this daemon did not start.
+pub(crate) fn trace(state: &Path, attempt: u32) -> io::Result<Trace> {
+    if let Some(file) = open_if_there(state.join(LOCK))? {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(Trace::Alive),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let Some(file) = open_if_there(state.join(EXIT))? else { return Ok(Trace::NeverStarted) };
+    let mut block = vec![0; stoa_sys::exit_record::BLOCK];
+    let got = file.read_at(&mut block, 0)?;
+    let recorded = stoa_sys::exit_record::read(&block[..got]).and_then(|content| inner::Ended::decode(content).ok());
+    Ok(match recorded {
+        Some(ended) if ended.attempt == attempt => Trace::Ended(Box::new(ended)),
+        // The record of an earlier attempt: this one had not begun.
+        Some(_) => Trace::NeverStarted,
+        None => Trace::Killed,
+    })
+}
+
+/// The end that an init recorded before its connection closed.
+pub(crate) fn recorded_end(state: &Path, attempt: u32) -> Option<inner::Ended> {
+    match trace(state, attempt) {
+        Ok(Trace::Ended(ended)) => Some(*ended),
+        _ => None,
+    }
+}
+
+fn open_if_there(path: PathBuf) -> io::Result<Option<File>> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
