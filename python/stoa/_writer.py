@@ -150,7 +150,7 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
     folder = os.path.join(run_dir, "metrics")
     words = {}  # name -> number in front of a point of it
     plans = {}  # names -> what `_plan` answers
-    deferred = []  # frames logged by a signal handler that interrupted `make_room`
+    deferred = []  # calls of a signal handler that interrupted `make_room`
     granularity = mmap.ALLOCATIONGRANULARITY
     window = None  # the mapped part of the file
     at = 0  # where the next frame goes, in the window
@@ -175,7 +175,7 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
             if (end := (start := at) + size) <= limit: at = end; window[start:end] = frame; return True  # noqa: E701, E702
             if not make_room(size):
                 if making_room:
-                    deferred.append((frame, points))
+                    deferred.append((put, frame, points))
                     return True
                 lose(points)
                 return False
@@ -204,7 +204,8 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
             finally:
                 making_room = False
                 while deferred:
-                    put(*deferred.pop(0))
+                    function, *arguments = deferred.pop(0)
+                    function(*arguments)
 
     def extend(size):
         nonlocal descriptor, window, window_start, at, limit, chunk
@@ -262,15 +263,12 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
         descriptor = -1
 
     def define(name):
-        """The number in front of a point of a series; None when there are too many series or there is no room."""
+        """The number in front of a point of a series; None when there are too many or there is no room."""
         nonlocal next_id, warned
         if len(words) >= MAX_NAMES:
             if not warned:
                 warned = True
                 _warn("more than %d names of metrics; new ones are not kept" % MAX_NAMES)
-            return None
-        if limit == 0 and not make_room(HEADER):
-            # Ids belong to a file, so there has to be one.
             return None
         number = next_id
         next_id = number + 1
@@ -283,6 +281,13 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
     def log_any(data, step):
         """What `log` does when its short way is not open: new names, nested values, no room, wrong arguments."""
         data, step = checked(data, step)
+        # Ids belong to a file, so there has to be one.
+        if limit == 0 and not make_room(HEADER):
+            if making_room:
+                deferred.append((log_any, data, step))
+            else:
+                lose(len(data))
+            return
         items = []
         for name, value in data.items():
             word = words.get(name) or define(name)

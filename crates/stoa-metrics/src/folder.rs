@@ -70,8 +70,7 @@ impl Folder {
         if (owner.st_uid, owner.st_gid) == (own.st_uid, own.st_gid) {
             return Ok(());
         }
-        let (user, group) =
-            (rustix::fs::Uid::from_raw(owner.st_uid), rustix::fs::Gid::from_raw(owner.st_gid));
+        let (user, group) = (rustix::fs::Uid::from_raw(owner.st_uid), rustix::fs::Gid::from_raw(owner.st_gid));
         Ok(rustix::fs::fchown(&self.0, Some(user), Some(group))?)
     }
 

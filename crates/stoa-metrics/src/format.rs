@@ -242,12 +242,7 @@ fn decode_long(bytes: &[u8], word: u32) -> Next<'_> {
     let n = (word >> 8) as usize;
     let decoded = if word as u8 == kind::POINTS {
         let (values, ids) = frame[FIXED..].split_at(8 * n);
-        Frame::Points(Batch {
-            time: u64_at(frame, 8),
-            step: u64_at(frame, 16) as i64,
-            values,
-            ids: &ids[..4 * n],
-        })
+        Frame::Points(Batch { time: u64_at(frame, 8), step: u64_at(frame, 16) as i64, values, ids: &ids[..4 * n] })
     } else {
         Frame::Text(Text {
             kind: word as u8,

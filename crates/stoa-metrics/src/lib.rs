@@ -9,8 +9,8 @@
 #![forbid(unsafe_code)]
 
 mod append;
-mod follow;
 mod folder;
+mod follow;
 pub mod format;
 mod index;
 pub mod python;

@@ -329,8 +329,12 @@ impl Shared {
     pub(crate) fn tell(&self, dir: &Path, change: Change) {
         let callbacks: Vec<Callback> = {
             let mut state = lock(&self.state);
-            let callbacks =
-                state.watchers.values().filter(|(watched, _)| watched == dir).map(|(_, call)| Arc::clone(call)).collect();
+            let callbacks = state
+                .watchers
+                .values()
+                .filter(|(watched, _)| watched == dir)
+                .map(|(_, call)| Arc::clone(call))
+                .collect();
             if change == Change::Ended {
                 state.watchers.retain(|_, (watched, _)| watched != dir);
             }

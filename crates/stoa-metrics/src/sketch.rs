@@ -116,8 +116,7 @@ fn max_blocks(cap: usize) -> usize {
 
 impl Block {
     fn new(point: Point) -> Self {
-        let mut block =
-            Self { first: point, last: point, min: point, max: point, finite: false, count: 0, odd: None };
+        let mut block = Self { first: point, last: point, min: point, max: point, finite: false, count: 0, odd: None };
         block.add(point);
         block
     }
@@ -301,7 +300,10 @@ mod tests {
     fn a_handful_of_points_is_the_most_important_ones() {
         let points = series(&[5.0, 9.0, 1.0, f64::NAN, 4.0]);
         let steps = |max| downsample(&points, max).iter().map(|point| point.step).collect::<Vec<_>>();
-        assert_eq!([steps(0), steps(1), steps(2), steps(3), steps(4)], [vec![], vec![4], vec![0, 4], vec![0, 1, 4], vec![0, 1, 2, 4]]);
+        assert_eq!(
+            [steps(0), steps(1), steps(2), steps(3), steps(4)],
+            [vec![], vec![4], vec![0, 4], vec![0, 1, 4], vec![0, 1, 2, 4]]
+        );
     }
 
     proptest! {

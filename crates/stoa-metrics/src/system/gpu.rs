@@ -5,8 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-const QUERY: [&str; 4] =
-    ["--query-gpu=index,utilization.gpu,memory.used", "--format=csv,noheader,nounits", "-l", "1"];
+const QUERY: [&str; 4] = ["--query-gpu=index,utilization.gpu,memory.used", "--format=csv,noheader,nounits", "-l", "1"];
 /// What is kept of a line that does not end; no true line is that long.
 const MAX_LINE: usize = 4096;
 
@@ -131,7 +130,8 @@ mod tests {
 
     #[test]
     fn a_report_of_two_devices_is_read_however_it_is_cut() {
-        let report = b"0, 37, 1024\n1, [N/A], 2\nFailed to initialize NVML: Driver/library version mismatch\n0, 99, 81000\n2,\n";
+        let report =
+            b"0, 37, 1024\n1, [N/A], 2\nFailed to initialize NVML: Driver/library version mismatch\n0, 99, 81000\n2,\n";
         for cut in 0..report.len() {
             let (mut line, mut loads) = (Vec::new(), BTreeMap::new());
             take_lines(&mut line, &report[..cut], &mut loads);

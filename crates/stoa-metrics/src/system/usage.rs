@@ -138,8 +138,7 @@ mod tests {
         std::fs::write(two.path().join("cpu.stat"), "usage_usec 1500000\nuser_usec 1\n").unwrap();
         std::fs::write(two.path().join("memory.current"), "4096\n").unwrap();
         std::fs::write(two.path().join("io.stat"), "8:0 rbytes=10 wbytes=20 rios=1\n8:16 rbytes=1 wbytes=2\n").unwrap();
-        let wanted =
-            Usage { cpu_nanos: Some(1_500_000_000), memory: Some(4096), read: Some(11), written: Some(22) };
+        let wanted = Usage { cpu_nanos: Some(1_500_000_000), memory: Some(4096), read: Some(11), written: Some(22) };
         assert_eq!([of_cgroup(one.path()), of_cgroup(two.path())], [wanted, wanted]);
     }
 

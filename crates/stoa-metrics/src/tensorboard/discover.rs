@@ -225,7 +225,8 @@ mod tests {
 
     #[test]
     fn the_walk_finds_new_files_only_and_follows_no_link() {
-        let (dir, project, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (dir, project, elsewhere) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let run = run(dir.path(), project.path());
         let make = |path: &str| {
             let path = project.path().join(path);
