@@ -72,7 +72,7 @@ pub(crate) struct Curves {
     pub(crate) y_range: Option<(f64, f64)>,
     /// Never empty.
     pub(crate) x_range: (f64, f64),
-    /// What the reader must know: counts of what is not drawn, smoothing.
+    /// What the reader must know: counts of what is not drawn.
     pub(crate) notes: Vec<String>,
 }
 
@@ -96,7 +96,7 @@ impl Curves {
         let list: Vec<Curve> = series
             .iter()
             .map(|series| {
-                let (curve, not_positive) = curve_of(series, &place, log_y, smoothing);
+                let (curve, not_positive) = curve_of(series, place, log_y, smoothing);
                 dropped += not_positive;
                 curve
             })
@@ -108,8 +108,8 @@ impl Curves {
         if dropped > 0 {
             notes.push(format!("{dropped} {} <= 0 not on the log scale", plural(dropped, "value")));
         }
-        if let Some(weight) = smoothing {
-            notes.push(format!("smoothed {}, raw values behind", show_number(weight)));
+        if points().any(|point| point.value.is_finite() && point.value.abs() > LARGEST) {
+            notes.push(format!("values beyond {LARGEST:e} drawn there"));
         }
         if step_base != 0 && x == XAxis::Step {
             notes.push(format!("step {step_base} is 0"));
@@ -219,7 +219,7 @@ pub(crate) fn columns(line: &[Dot], column_of: impl Fn(f64) -> i64) -> Vec<Colum
                 current.count += 1;
             }
             _ => {
-                columns.push(Column { column, x: dot.x, first: dot.y, last: dot.y, low: dot.y, high: dot.y, count: 1 })
+                columns.push(Column { column, x: dot.x, first: dot.y, last: dot.y, low: dot.y, high: dot.y, count: 1 });
             }
         }
     }
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(curves.list[0].marks, [(2.0, Mark::NotANumber), (4.0, Mark::Infinite)]);
         assert_eq!(curves.notes, ["! 1 NaN", "! 1 infinite"]);
         let log = Curves::new(&[&loss], XAxis::Step, true, Some(0.5));
-        assert_eq!(log.notes[2..], ["1 value <= 0 not on the log scale", "smoothed 0.5, raw values behind"]);
+        assert_eq!(log.notes[2..], ["1 value <= 0 not on the log scale"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::spark::{sparkline, sparkline_from_zero};
 use crate::style::{Line, Style, Theme, Tint};
 use crate::text::{sanitize, text_width, truncate, truncate_start};
 use crate::watching::{KEYS, Watching, group_of, rank};
+use std::collections::BTreeMap;
 use stoa_core::metric::{Origin, Series};
 use stoa_core::run::RunRecord;
 use stoa_core::units::{Bytes, show_span};
@@ -64,10 +65,18 @@ impl<'a> Dashboard<'a> {
         lines.into_iter().map(|line| line.fit(width)).collect()
     }
 
-    /// The series the grid has place for, in order: groups by name, the system's own last and only when asked for.
+    /// The series the grid has place for, by group: the group with the metric that matters most first, the system's last.
     fn shown(&self) -> Vec<&'a Series> {
         let mut shown: Vec<&Series> = self.series.iter().filter(|series| self.watching.shows(series)).collect();
-        shown.sort_by_key(|series| (series.summary.origin == Origin::System, series.summary.name.clone()));
+        let mut best: BTreeMap<&str, _> = BTreeMap::new();
+        for series in &shown {
+            let first = best.entry(group_of(&series.summary.name)).or_insert_with(|| rank(series));
+            *first = rank(series).min(first.clone());
+        }
+        shown.sort_by_cached_key(|series| {
+            let group = best.get(group_of(&series.summary.name)).cloned();
+            (series.summary.origin == Origin::System, group, rank(series))
+        });
         shown
     }
 
@@ -124,11 +133,13 @@ impl<'a> Dashboard<'a> {
         let per_page = columns * rows;
         let from = self.watching.first_plot.min(shown.len().saturating_sub(1)) / per_page * per_page;
         let page = &shown[from..(from + per_page).min(shown.len())];
-        let cell_width = (width.saturating_sub(GAP * (columns - 1)) / columns).max(1);
         let mut lines = Vec::new();
         for (index, row) in page.chunks(columns).enumerate() {
             // Lines that do not divide evenly go to the upper rows.
             let cell_height = height / rows + usize::from(index < height % rows);
+            // A last row that is not full is stretched, unless it is the end of several pages.
+            let across = if shown.len() <= per_page { row.len() } else { columns };
+            let cell_width = (width.saturating_sub(GAP * (across - 1)) / across).max(1);
             let plots = row.iter().map(|series| self.plot(series, shown, cell_width, cell_height));
             lines.extend(beside(&plots.collect::<Vec<_>>(), cell_height));
         }
@@ -144,6 +155,8 @@ impl<'a> Dashboard<'a> {
             x: self.watching.x,
             log_y: self.watching.log_y,
             smoothing: self.watching.smoothing,
+            // The footer says so.
+            smoothing_note: false,
             first_color: color,
             ..Plot::new(vec![series], width, height, self.theme)
         }
@@ -390,14 +403,14 @@ mod tests {
                 0     10     20      30     40      50  step       0     10      20     30      40     50  step
             ━━ train/lr 1e-4
                    │
-            0.0010 ┤⠒⠤⢄⣀   ·   ·   ·   ·   ·   ·   ·   ·   ·
-                   │    ⠉⠑⠒⠤⢄⣀
-                   │          ⠉⠉⠒⠢⠤⣀⡀
-            0.0005 ┤   ·   ·   ·   ·⠈⠉⠒⠢⠤⢄⣀⡀   ·   ·   ·   ·
-                   │                       ⠈⠉⠑⠒⠒⠤⠤⣀⣀
-                   │                                ⠉⠉⠑⠒⠢⠤⢄⣀
-                   └┬───────────────────┬──────────────────┬
-                    0                   1               step
+            0.0010 ┤⠒⠒⠤⠤⠤⢄⣀⣀⣀  ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·
+                   │         ⠉⠉⠉⠑⠒⠒⠒⠤⠤⠤⢄⣀⣀⣀
+                   │                       ⠉⠉⠉⠉⠒⠒⠒⠢⠤⠤⠤⣀⣀⣀⡀
+            0.0005 ┤   ·   ·   ·   ·   ·   ·   ·   ·   · ⠈⠉⠉⠉⠒⠒⠒⠢⠤⠤⠤⠤⣀⣀⣀⣀⣀ ·   ·   ·   ·   ·   ·   ·   ·   ·   ·
+                   │                                                      ⠉⠉⠉⠉⠉⠒⠒⠒⠒⠒⠤⠤⠤⠤⠤⣀⣀⣀⣀⣀
+                   │                                                                          ⠉⠉⠉⠉⠉⠒⠒⠒⠒⠒⠤⠤⠤⠤⠤⣀⣀⣀
+                   └┬─────────────────────────────────────────────┬────────────────────────────────────────────┬
+                    0                                             1                                         step
             ── output ──────────────────────────────────────────────────────────────────────────────────────────
             epoch 25 loss 5
             epoch 26 loss 4

@@ -2,6 +2,21 @@
 //!
 //! Pure: every function takes data, a size, a theme and, where it matters, the time, and answers lines of styled text. Finding
 //! out what the terminal can do, reading keys and writing are the caller's.
+//!
+//! ```
+//! use stoa_core::metric::{Origin, Point, Series, SeriesSummary};
+//! use stoa_view::{Plot, SvgOptions, Theme, to_text};
+//!
+//! let points: Vec<Point> = (0..50).map(|step| Point { step, time: 0, value: (step * step) as f64 }).collect();
+//! let summary = SeriesSummary {
+//!     name: "score".into(), origin: Origin::Script, count: 50, non_finite: 0, min: None, max: None, last: None,
+//! };
+//! let score = Series { summary, points };
+//! let plot = Plot::new(vec![&score], 60, 12, Theme::FULL);
+//! let terminal = to_text(&plot.render(), plot.theme.color);
+//! assert_eq!(terminal.lines().count(), 12);
+//! assert!(plot.to_svg(SvgOptions::default()).starts_with("<svg"));
+//! ```
 #![forbid(unsafe_code)]
 
 mod canvas;

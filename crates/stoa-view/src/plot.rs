@@ -3,6 +3,7 @@
 use crate::canvas::{Canvas, Frame, GLYPHS, Weight};
 use crate::curves::{Curves, Mark, XAxis};
 use crate::legend;
+use crate::number::show_number;
 use crate::scale::{Kind, RowAxis, Tick, Ticks, fitting_ticks};
 use crate::style::{Line, Style, Theme, Tint};
 use crate::text::{sanitize, text_width, truncate};
@@ -23,6 +24,8 @@ pub struct Plot<'a> {
     pub log_y: bool,
     /// Weight of the moving average, from 0 to 1 (see [`crate::smooth()`]); raw values stay visible behind it.
     pub smoothing: Option<f64>,
+    /// Whether a note tells of the smoothing; off where the reader is told beside the plot.
+    pub smoothing_note: bool,
     /// A line above; empty for none.
     pub title: String,
     /// The colour of the first series; the others follow.
@@ -52,6 +55,7 @@ impl<'a> Plot<'a> {
             x: XAxis::Step,
             log_y: false,
             smoothing: None,
+            smoothing_note: true,
             title: String::new(),
             first_color: 0,
             width,
@@ -65,7 +69,7 @@ impl<'a> Plot<'a> {
         if self.width == 0 || self.height == 0 {
             return vec![Line::new(); self.height];
         }
-        let curves = Curves::new(&self.series, self.x, self.log_y, self.smoothing);
+        let curves = self.curves();
         let drawing = Drawing::new(self, &curves, !curves.notes.is_empty());
         let drawing = if drawing.notes.is_empty() || drawing.has_notes_line {
             drawing
@@ -76,6 +80,16 @@ impl<'a> Plot<'a> {
         lines.truncate(self.height);
         lines.resize(self.height, Line::new());
         lines.into_iter().map(|line| line.fit(self.width)).collect()
+    }
+
+    pub(crate) fn curves(&self) -> Curves {
+        let mut curves = Curves::new(&self.series, self.x, self.log_y, self.smoothing);
+        if self.smoothing_note
+            && let Some(weight) = self.smoothing.filter(|weight| *weight > 0.0)
+        {
+            curves.notes.push(format!("smoothed {}, raw values behind", show_number(weight)));
+        }
+        curves
     }
 
     fn y_kind(&self) -> Kind {

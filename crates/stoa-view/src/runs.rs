@@ -137,12 +137,12 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         let mut word = word;
-        if let Some(last) = lines.last_mut() {
-            if text_width(last) + 1 + text_width(word) <= width {
-                last.push(' ');
-                last.push_str(word);
-                continue;
-            }
+        if let Some(last) = lines.last_mut()
+            && text_width(last) + 1 + text_width(word) <= width
+        {
+            last.push(' ');
+            last.push_str(word);
+            continue;
         }
         while text_width(word) > width {
             // A character wider than the line is taken as it is, so that the loop ends.

@@ -115,7 +115,7 @@ struct Picture<'p> {
 impl Plot<'_> {
     /// Draws it as an SVG file. `width`, `height` and `theme` of the plot are for the terminal and not used.
     pub fn to_svg(&self, options: SvgOptions) -> String {
-        let curves = Curves::new(&self.series, self.x, self.log_y, self.smoothing);
+        let curves = self.curves();
         let (width, height) =
             (f64::from(options.width.clamp(240, 10_000)), f64::from(options.height.clamp(160, 10_000)));
         let mut picture = Picture {

@@ -1,5 +1,4 @@
 //! Pictures of plots: every kind of data, theme and size, as a person sees it.
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 #[path = "../src/fixture.rs"]
 #[expect(dead_code, reason = "shared with the unit tests, which use all of it")]
@@ -367,17 +366,17 @@ fn the_largest_range_there_is() {
     check(
         &plot,
         &expect![[r#"
-        ━━ wild 1.798e308
-         1e300 ┤   ·   ·   ·   ·   ·   ·   ·   ·   ·   ⣀⣀⠤
-               │                                ⢀⣀⠤⠤⠒⠊⠉
-               │                         ⢀⣀⠤⠤⠒⠊⠉⠁
-             0 ┤   ·   ·   ·   ·  ⢀⣀⡠⠤⠒⠒⠉⠁ ·   ·   ·   ·
-               │           ⢀⣀⡠⠤⠒⠒⠉⠁
-               │    ⢀⣀⡠⠤⠒⠒⠉⠁
-        -1e300 ┤⠤⠒⠒⠉⠁  ·   ·   ·   ·   ·   ·   ·   ·   ·
-               └┬────────────────────┬───────────────────┬
-                0                    1                step
-    "#]],
+            ━━ wild 1.798e308
+                   │
+             1e300 ┤   ·   ·   ·   ·   ·   ·   ·   ·   ·  ⣀⣀⡠⠤
+                   │                           ⢀⣀⣀⠤⠤⠤⠒⠒⠊⠉⠉
+                 0 ┤   ·   ·   ·   · ⢀⣀⣀⠤⠤⠔⠒⠒⠉⠉⠁   ·   ·   ·
+                   │       ⣀⣀⡠⠤⠤⠒⠒⠊⠉⠉⠁
+            -1e300 ┤⠤⠔⠒⠒⠉⠉⠉·   ·   ·   ·   ·   ·   ·   ·   ·
+                   └┬────────────────────┬───────────────────┬
+                    0                    1                step
+                    values beyond 1e300 drawn there
+        "#]],
     );
 }
 
