@@ -46,6 +46,8 @@ mod shebang;
 mod spelling;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod visible;
 
 pub use error::{

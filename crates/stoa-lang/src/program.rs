@@ -37,10 +37,10 @@ pub(crate) fn find(name: &str, caller: &Caller<'_>, config: &Config) -> Result<P
         return Ok(path);
     }
     let dirs = caller.search_path();
-    if let Some(path) = dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file()) {
-        if !is_executable(&path) {
-            return Err(not_executable(path, NotExecutableCause::Permission));
-        }
+    if let Some(path) = dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+        && !is_executable(&path)
+    {
+        return Err(not_executable(path, NotExecutableCause::Permission));
     }
     let source = if dirs.is_empty() { NotFoundCause::EmptyPath } else { NotFoundCause::Path };
     Err(ProgramError::NotFound { name: name.into(), source, suggestion: suggest(name, caller) })
@@ -74,7 +74,7 @@ pub(crate) fn argv(path: &Path, args: &[String]) -> Result<Vec<String>, ProgramE
     let mut argv = vec![text(path)];
     if let Some(line) = shebang::parse(head) {
         check_shebang(path, &line)?;
-    } else if length > 0 && !head.contains(&0) {
+    } else if length > 0 && !head.contains(&0) && !head.starts_with(b"\x7fELF") {
         argv.insert(0, "/bin/sh".into());
     }
     argv.extend_from_slice(args);

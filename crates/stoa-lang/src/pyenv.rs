@@ -28,10 +28,10 @@ pub(crate) fn target(shim: &Path, name: &str, caller: &Caller<'_>, config: &Conf
             if let Some(path) = system(name, caller, config) {
                 return Some(path);
             }
-        } else if let Some(path) = version_folder(&root, version).map(|folder| folder.join("bin").join(name)) {
-            if program::is_executable(&path) {
-                return Some(path);
-            }
+        } else if let Some(path) = version_folder(&root, version).map(|folder| folder.join("bin").join(name))
+            && program::is_executable(&path)
+        {
+            return Some(path);
         }
     }
     None

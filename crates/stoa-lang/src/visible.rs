@@ -100,11 +100,11 @@ impl Visible {
                 self.folder_of(&real.join("python3"), config);
             }
         }
-        if !interpreter.is_virtual() {
-            if let Some(version) = interpreter.version {
-                let folder = format!(".local/lib/python{}.{}", version.major, version.minor);
-                self.read(&config.user_home.join(folder));
-            }
+        if !interpreter.is_virtual()
+            && let Some(version) = interpreter.version
+        {
+            let folder = format!(".local/lib/python{}.{}", version.major, version.minor);
+            self.read(&config.user_home.join(folder));
         }
     }
 

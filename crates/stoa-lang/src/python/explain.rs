@@ -20,6 +20,7 @@ enum Trouble {
     NoSuchPackage,
     Offline,
     Forbidden,
+    Certificate,
     Network,
     Unresolvable,
     Build,
@@ -27,7 +28,7 @@ enum Trouble {
 }
 
 /// Texts that give a trouble away; the first that appears decides, so the narrow ones stand before the wide ones.
-const SIGNS: [(Trouble, &[&str]); 12] = [
+const SIGNS: [(Trouble, &[&str]); 13] = [
     (Trouble::DiskFull, &["No space left on device", "os error 28", "Disk quota exceeded", "os error 122"]),
     (Trouble::TooOld, &["unexpected argument", "unrecognized subcommand"]),
     (Trouble::StaleLock, &["needs to be updated, but `--locked`", "Unable to find lockfile"]),
@@ -36,8 +37,12 @@ const SIGNS: [(Trouble, &[&str]); 12] = [
         Trouble::NoSuchPython,
         &["No interpreter found for", "No download found for", "is incompatible with the project's Python requirement"],
     ),
-    (Trouble::BadRequirement, &["Couldn't parse requirement", "Failed to parse", "Expected package name"]),
+    (
+        Trouble::BadRequirement,
+        &["Couldn't parse requirement", "Failed to parse", "Expected package name", "TOML parse error"],
+    ),
     (Trouble::Offline, &["network was disabled", "network connectivity is disabled"]),
+    (Trouble::Certificate, &["invalid peer certificate", "CERTIFICATE_VERIFY_FAILED"]),
     (Trouble::Forbidden, &["401 Unauthorized", "403 Forbidden"]),
     (
         Trouble::Network,
@@ -113,6 +118,9 @@ fn about_dependencies(trouble: Trouble, source: &str, output: &str) -> Failure {
                 .cause(unreachable(output))
                 .hint("connect to the network (or check the proxy) and run the command again; what is installed once runs without")
         }
+        Trouble::Certificate => fail(Exit::Unavailable, "the certificate of the package index is not trusted".into())
+            .cause(matching(output, "ertificate").unwrap_or_else(|| cause_of(output)))
+            .hint("behind a proxy that inspects connections, set `SSL_CERT_FILE` to its certificate, or UV_SYSTEM_CERTS=1"),
         Trouble::Forbidden => fail(Exit::NotPermitted, "the package index refused access".into())
             .cause(cause_of(output))
             .hint("secrets are kept from runs: name them, such as `--env UV_INDEX_INTERNAL_PASSWORD`"),
@@ -148,20 +156,29 @@ fn unreachable(output: &str) -> String {
 
 /// The text of uv's `cause:` line with what follows it, or of its `error:` line, or the last lines.
 fn cause_of(output: &str) -> String {
-    let lines: Vec<&str> = output.lines().collect();
+    let lines: Vec<&str> = output.lines().filter(|line| !is_drawing(line)).collect();
     let at =
         |marks: &[&str]| lines.iter().position(|line| marks.iter().any(|mark| line.trim_start().starts_with(mark)));
     let Some(start) = at(&["cause:", "Caused by:", "╰─▶", "× "]).or_else(|| at(&["error:", "ERROR:"])) else {
         return last_lines(output);
     };
     let first = lines[start].trim_start().trim_start_matches(['×', '╰', '─', '▶', ' ']);
+    // The number counts lines of a file that uv was given, not of the user's.
+    let first = if first.contains("TOML parse error") { "" } else { first };
     let first =
         ["cause:", "Caused by:", "error:", "ERROR:"].iter().find_map(|mark| first.strip_prefix(mark)).unwrap_or(first);
     let rest = lines[start + 1..].iter().map(|line| line.trim());
     let rest = rest.take_while(|line| {
         !line.is_empty() && !["hint:", "cause:", "error:"].iter().any(|mark| line.starts_with(mark))
     });
-    shorten(&std::iter::once(first.trim()).chain(rest).collect::<Vec<_>>().join(" "))
+    shorten(std::iter::once(first.trim()).chain(rest).collect::<Vec<_>>().join(" ").trim())
+}
+
+/// Whether a line only points into a quoted source: `1 | dependencies = [...]`, `  ^^^^`.
+fn is_drawing(line: &str) -> bool {
+    let rest = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+    let marks = line.contains('^') && line.chars().all(|c| " |^".contains(c));
+    marks || rest.starts_with('|')
 }
 
 fn matching(output: &str, text: &str) -> Option<String> {
@@ -263,6 +280,14 @@ mod tests {
         assert!(explained("x", CONFLICT).0.contains("cause: Because you require numpy<2 and numpy>=2.1"));
         assert!(explained("x", NO_DNS).0.contains("cause: index.example: failed to lookup address information"));
         assert!(explained("x", SYNTAX).0.contains("no such comparison operator"));
+    }
+
+    #[test]
+    fn what_only_points_into_a_quoted_source_is_left_out() {
+        let output = "error: TOML parse error at line 1, column 17\n  |\n1 | dependencies = [\"demo >=< 3\"]\n  |                 ^^^^\nno such comparison operator \">=<\"\ndemo >=< 3\n     ^^^\n";
+        let (text, code) = explained("x", output);
+        assert!(text.contains("cause: no such comparison operator \">=<\" demo >=< 3\n"), "{text}");
+        assert_eq!(code, 78);
     }
 
     #[test]

@@ -114,10 +114,10 @@ impl Request<'_> {
     fn requirements(&self, requirements: &Requirements) -> Result<Resolved, PythonError> {
         let words = requirements.path.display().to_string();
         let base = interpreter::choose(self.caller, self.config, None)?;
-        if requirements.lines().all(|line| line.is_empty() || line.starts_with('#')) {
-            if let Base::Found(python) = &base {
-                return Ok(self.plain(python, &words));
-            }
+        if requirements.lines().all(|line| line.is_empty() || line.starts_with('#'))
+            && let Base::Found(python) = &base
+        {
+            return Ok(self.plain(python, &words));
         }
         let mut print = Fingerprint::new(self.caller, self.config, &base);
         let dir = requirements.path.parent().unwrap_or(Path::new("/"));

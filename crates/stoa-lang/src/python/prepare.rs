@@ -213,7 +213,9 @@ impl Plan<'_> {
             Base::Found(python) => {
                 self.shell("Creating the environment", CREATE, &[text(&python.real), "--quiet".into()])
             }
-            Base::Uv { request } => self.shell(&format!("Finding Python {request}"), CREATE, &[request.clone()]),
+            Base::Uv { request } => {
+                self.shell(&format!("Finding Python {request}"), CREATE, std::slice::from_ref(request))
+            }
         }
     }
 

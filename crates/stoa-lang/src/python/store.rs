@@ -17,7 +17,7 @@ const SCHEME: &str = "stoa environment 1";
 const KEY_DIGITS: usize = 32;
 
 /// Settings of uv that change what is resolved or installed.
-const SETTINGS: [&str; 17] = [
+const SETTINGS: [&str; 16] = [
     "PIP_EXTRA_INDEX_URL",
     "PIP_INDEX_URL",
     "UV_DEFAULT_INDEX",
@@ -31,7 +31,6 @@ const SETTINGS: [&str; 17] = [
     "UV_NO_BINARY",
     "UV_NO_BUILD",
     "UV_NO_DEV",
-    "UV_NO_INDEX",
     "UV_PRERELEASE",
     "UV_RESOLUTION",
     "UV_TORCH_BACKEND",

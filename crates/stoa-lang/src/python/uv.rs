@@ -26,6 +26,9 @@ mv -T "$work" "$tool" 2>/dev/null || rm -rf "$work"
 [ -x "$tool/bin/uv" ]
 "#;
 
+/// Variables that name files of trusted certificates.
+const CERTIFICATES: [&str; 4] = ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT"];
+
 /// A uv to use.
 pub(crate) struct Uv {
     /// The program; it may only exist after `install`.
@@ -134,6 +137,9 @@ pub(crate) fn settings(caller: &Caller<'_>, config: &Config, visible: &mut Visib
         for file in caller.var(name).into_iter().flat_map(str::split_whitespace) {
             visible.read(&caller.absolute(file));
         }
+    }
+    for name in CERTIFICATES {
+        caller.var(name).into_iter().for_each(|file| visible.read(&caller.absolute(file)));
     }
     for link in caller.var("UV_FIND_LINKS").into_iter().flat_map(|links| links.split([',', ' '])) {
         visible.read(&caller.absolute(link));
