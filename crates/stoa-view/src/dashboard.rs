@@ -5,10 +5,10 @@ use crate::moment::Now;
 use crate::number::show_number;
 use crate::plot::Plot;
 use crate::runs::state_text;
-use crate::spark::{sparkline, sparkline_from_zero};
+use crate::spark::sparkline_from_zero;
 use crate::style::{Line, Style, Theme, Tint};
 use crate::text::{sanitize, text_width, truncate, truncate_start};
-use crate::watching::{KEYS, Watching, group_of, rank};
+use crate::watching::{KEYS, Layout, Watching, group_of, rank};
 use std::collections::BTreeMap;
 use stoa_core::metric::{Origin, Series};
 use stoa_core::run::RunRecord;
@@ -63,6 +63,15 @@ impl<'a> Dashboard<'a> {
         lines.truncate(height);
         lines.resize(height, Line::new());
         lines.into_iter().map(|line| line.fit(width)).collect()
+    }
+
+    /// What a screen of this size has place for; [`Watching::apply`] needs it.
+    pub fn layout(&self, width: usize, height: usize) -> Layout {
+        let plots = self.shown().len();
+        let heights = self.heights(height, plots == 0);
+        let (columns, rows) = best_grid(plots.max(1), width, heights.plots.max(1));
+        let output_hidden = self.log.len().saturating_sub(heights.log.saturating_sub(1));
+        Layout { plots, per_page: columns * rows, output_hidden }
     }
 
     /// The series the grid has place for, by group: the group with the metric that matters most first, the system's last.
@@ -266,11 +275,9 @@ fn gauge(series: &[Series], name: &str, label: &str, theme: Theme) -> Line {
     let Some(series) = series.iter().find(|series| series.summary.name == name) else { return Line::new() };
     let Some(last) = series.summary.last.or(series.points.last().copied()) else { return Line::new() };
     let recent = &series.points[series.points.len().saturating_sub(SPARK)..];
-    let (spark, value) = if name.ends_with("memory") {
-        (sparkline_from_zero(recent, SPARK, theme), Bytes(last.value.max(0.0) as u64).to_string())
-    } else {
-        (sparkline(recent, SPARK, theme), format!("{:.1}", last.value))
-    };
+    let memory = name.ends_with("memory");
+    let value = if memory { Bytes(last.value.max(0.0) as u64).to_string() } else { format!("{:.1}", last.value) };
+    let spark = sparkline_from_zero(recent, SPARK, theme);
     let mut line = Line::of(format!("  {label} "), Style::tint(Tint::Muted));
     line.push(spark, Style::tint(Tint::Accent));
     line.push(format!(" {value}"), Style::PLAIN);
@@ -388,7 +395,7 @@ mod tests {
     fn a_dashboard_has_header_curves_output_and_keys() {
         let record = record("cartpole-ppo", RunState::Running, None);
         expect![[r#"
-            ● running  cartpole-ppo  r-01234567  4 m 02 s                         cpu ▁██ 2.0  mem ▅▆█ 381.5 MiB
+            ● running  cartpole-ppo  r-01234567  4 m 02 s                         cpu ▃██ 2.0  mem ▅▆█ 381.5 MiB
             train.py --epochs 3
             ────────────────────────────────────────────────────────────────────────────────────────────────────
             ━━ rollout/reward 59                               ━━ train/loss 0.1695
@@ -451,7 +458,7 @@ mod tests {
         let record = record("cartpole-ppo", RunState::Running, None);
         let lines = inline_view(&record, &sample(), NOW, 80, 14, UNICODE);
         expect![[r#"
-            ● running  cartpole-ppo  r-01234567  4 m 02 s     cpu ▁██ 2.0  mem ▅▆█ 381.5 MiB
+            ● running  cartpole-ppo  r-01234567  4 m 02 s     cpu ▃██ 2.0  mem ▅▆█ 381.5 MiB
             ━━ rollout/reward 59
                │                                                                    ⢀⣀⣀⠤⠤⠔⠒⠉
             50 ┤   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ·   ⢀⣀⣀⠤⠤⠤⠒⠉⠉⠁  ·   ·
@@ -497,6 +504,8 @@ mod tests {
             let theme = Theme { unicode, ..Theme::PLAIN };
             let dashboard = Dashboard { record: &record, series: &all, log: &log, watching: &watching, now: NOW, theme };
             let full = dashboard.render(width, height);
+            let layout = dashboard.layout(width, height);
+            prop_assert!(layout.per_page >= 1 && layout.plots == count);
             let small = inline_view(&record, &all, NOW, width, height, theme);
             prop_assert_eq!((full.len(), small.len()), (height, height));
             prop_assert!(full.iter().chain(&small).all(|line| line.width() == width));

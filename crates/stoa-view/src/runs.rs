@@ -360,8 +360,8 @@ mod tests {
             What
               program       train.py --epochs 3
               command       /opt/python3.12/bin/python3 train.py --epochs 3
-              folder        /home/ada/cartpole
-              kept files    /home/ada/.local/share/stoa/runs/r-01234567/files
+              folder        /home/user/cartpole
+              kept files    /home/user/.local/share/stoa/runs/r-01234567/files
 
             Times
               accepted      2025-12-31 23:55:00 (5m ago)
@@ -401,7 +401,7 @@ mod tests {
             Host
               name          workstation
               system        Debian 12, 6.12.0
-              processors    16 (EPYC 7B13)
+              processors    16 (x86-64)
               memory        64 GiB
 
             Next

@@ -83,6 +83,9 @@ const SERIES: [(u8, u8, u8); SERIES_COLORS] = [
 ];
 const SERIES_16: [u8; SERIES_COLORS] = [94, 33, 32, 35, 36, 95, 93, 31];
 
+/// Pale curves among 256 colours: chosen by hand, since the nearest of the colour cube has another hue for some.
+const FAINT_256: [u8; SERIES_COLORS] = [67, 137, 65, 133, 66, 97, 101, 131];
+
 /// The colour of a curve, for pictures.
 pub(crate) const fn series_rgb(index: usize) -> (u8, u8, u8) {
     SERIES[index % SERIES_COLORS]
@@ -175,6 +178,9 @@ impl Style {
         // Writing to a `String` cannot fail.
         let _ = match (depth, self.tint.rgb(), self.tint.ansi16()) {
             (ColorDepth::Ansi16, _, Some(code)) => write!(out, "\x1b[{code}m"),
+            (ColorDepth::Ansi256, ..) if let Tint::Faint(index) = self.tint => {
+                write!(out, "\x1b[38;5;{}m", FAINT_256[index % SERIES_COLORS])
+            }
             (ColorDepth::Ansi256, Some(rgb), _) => write!(out, "\x1b[38;5;{}m", xterm256(rgb)),
             (ColorDepth::TrueColor, Some((r, g, b)), _) => write!(out, "\x1b[38;2;{r};{g};{b}m"),
             _ => Ok(()),

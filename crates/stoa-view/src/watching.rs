@@ -27,6 +27,17 @@ pub struct Watching {
     pub log_scroll: usize,
 }
 
+/// What a screen has place for: see [`crate::Dashboard::layout`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Layout {
+    /// How many plots there are.
+    pub plots: usize,
+    /// How many of them are seen at once; at least 1.
+    pub per_page: usize,
+    /// Lines of output for which there is no place.
+    pub output_hidden: usize,
+}
+
 /// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -82,8 +93,9 @@ impl Watching {
         !self.hidden.contains(&series.summary.name) && (self.system || series.summary.origin != Origin::System)
     }
 
-    /// Changes the choices; `plots` is how many series [`Watching::shows`].
-    pub fn apply(&mut self, action: Action, plots: usize) {
+    /// Changes the choices. `layout` is what the screen has place for.
+    pub fn apply(&mut self, action: Action, layout: Layout) {
+        let Layout { plots, per_page, output_hidden } = layout;
         match action {
             Action::Quit => {}
             Action::LogScale => self.log_y = !self.log_y,
@@ -104,18 +116,17 @@ impl Watching {
                     _ => None,
                 };
             }
-            // A page is found by its first plot, so that a few steps always reach the next one.
-            Action::More => self.first_plot = (self.first_plot + PAGE_STEP).min(plots.saturating_sub(1)),
-            Action::Less => self.first_plot = self.first_plot.saturating_sub(PAGE_STEP),
+            Action::More => {
+                let next = (self.first_plot / per_page.max(1) + 1).saturating_mul(per_page);
+                self.first_plot = if next < plots { next } else { self.first_plot };
+            }
+            Action::Less => self.first_plot = self.first_plot.saturating_sub(per_page),
             Action::System => self.system = !self.system,
-            Action::Up => self.log_scroll = self.log_scroll.saturating_add(1),
+            Action::Up => self.log_scroll = self.log_scroll.saturating_add(1).min(output_hidden),
             Action::Down => self.log_scroll = self.log_scroll.saturating_sub(1),
         }
     }
 }
-
-/// Plots that `n` and `b` move by; pages start at multiples of their size, so that this suits grids of any shape.
-const PAGE_STEP: usize = 4;
 
 /// The part of a metric's name before the last `/`; empty without one.
 pub(crate) fn group_of(name: &str) -> &str {
@@ -140,8 +151,9 @@ mod tests {
     #[test]
     fn keys_turn_things_on_and_off_again() {
         let mut watching = Watching::default();
-        for key in "lstpyssstlpy".chars() {
-            watching.apply(Action::of_key(key).unwrap(), 5);
+        let layout = Layout { plots: 5, per_page: 2, output_hidden: 1 };
+        for key in "lstpyssstlpynnnkkjbb".chars() {
+            watching.apply(Action::of_key(key).unwrap(), layout);
         }
         assert_eq!(watching, Watching::default());
     }
@@ -151,12 +163,24 @@ mod tests {
         let mut watching = Watching::default();
         let mut seen = Vec::new();
         for _ in 0..4 {
-            watching.apply(Action::Focus, 3);
+            watching.apply(Action::Focus, Layout { plots: 3, ..Layout::default() });
             seen.push(watching.focus);
         }
         assert_eq!(seen, [Some(0), Some(1), Some(2), None]);
-        watching.apply(Action::Focus, 0);
+        watching.apply(Action::Focus, Layout::default());
         assert_eq!(watching.focus, None);
+    }
+
+    #[test]
+    fn pages_are_those_of_the_screen() {
+        let mut watching = Watching::default();
+        let layout = Layout { plots: 14, per_page: 6, output_hidden: 0 };
+        let mut seen = Vec::new();
+        for action in [Action::More, Action::More, Action::More, Action::Less, Action::Less, Action::Less] {
+            watching.apply(action, layout);
+            seen.push(watching.first_plot);
+        }
+        assert_eq!(seen, [6, 12, 12, 6, 0, 0]);
     }
 
     #[test]
