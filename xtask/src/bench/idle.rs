@@ -1,13 +1,12 @@
 //! `idle`: what the daemon costs while nothing runs.
 
 use super::Options;
-use super::processes::{Processes, resident, run_time};
+use super::processes::{Processes, pause, resident, run_time};
 use super::report::{Report, progress};
 use super::stats::Spread;
 use super::stoa::Stoa;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// Memory is read this often.
@@ -25,7 +24,7 @@ pub(super) fn run(workspace: &Workspace, options: &Options, mut report: Report<'
     let mut memory = Vec::new();
     for second in 0..options.idle_seconds {
         progress(&format!("second {second} of {}", options.idle_seconds));
-        wait(PERIOD);
+        pause(PERIOD);
         let bytes: u64 = tree.iter().map(|pid| resident(*pid)).sum::<Result<u64>>()?;
         memory.push(bytes as f64 / 1e6);
     }
@@ -34,11 +33,4 @@ pub(super) fn run(workspace: &Workspace, options: &Options, mut report: Report<'
     report.figure("daemon memory", Spread::of(&memory).context("nothing was measured")?, "MB");
     report.figure("daemon cpu", Spread { min: share, median: share, max: share }, "% of a core");
     Ok(report.finish())
-}
-
-/// Waits for a message that nobody sends.
-fn wait(time: Duration) {
-    let (_sender, receiver) = mpsc::channel::<()>();
-    // Running out of time is what it is for.
-    let _ = receiver.recv_timeout(time);
 }

@@ -2,7 +2,8 @@
 //!
 //! Machines are noisy and differ; a figure that counts is a ratio. Every round runs each subject some times, in an order
 //! that turns from round to round. The ratio is the median over the rounds of (our median / the peer's median), with
-//! its bootstrap interval. Processor time is that of the whole process tree, daemons included.
+//! its bootstrap interval. Processor time is that of the whole process tree, daemons included, as a mean over all
+//! repetitions.
 
 mod cli;
 mod idle;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// The kernel counts in hundredths of a second here (`USER_HZ`), on every architecture that Stoa runs on.
@@ -79,6 +80,13 @@ pub(crate) fn end(pids: &[u32]) {
         // Those that ended by themselves in between are no error.
         let _ = Command::new("kill").args(names).output();
     }
+}
+
+/// Lets time pass, by waiting for a message that nobody sends.
+pub(crate) fn pause(time: Duration) {
+    let (_sender, receiver) = mpsc::channel::<()>();
+    // Running out of time is what it is for.
+    let _ = receiver.recv_timeout(time);
 }
 
 fn parse(stat: &str) -> Option<Process> {

@@ -31,7 +31,7 @@ impl<'a> Report<'a> {
             "{bench}: {} x {}, {}, kernel {}, {}",
             machine.processor.allowed, machine.processor.model, machine.memory, machine.kernel, machine.system
         );
-        println!("{:<24}{:<30}{:<34}ratio [95 %]", "measure", "stoa median [min, max]", "peer median [min, max]");
+        println!("{:<20}{:<30}{:<42}ratio [95 %]", "measure", "stoa, median [min, max]", "peer, median [min, max]");
         report
     }
 
@@ -54,25 +54,36 @@ impl<'a> Report<'a> {
     pub(super) fn compare(&mut self, measured: &[Measured]) {
         let Some((own, peers)) = measured.split_first() else { return };
         for peer in peers {
-            self.pair("wall", own, peer, Measured::wall_medians);
-            self.pair("cpu", own, peer, Measured::cpu_means);
+            self.wall(own, peer);
+            self.cpu(own, peer);
         }
     }
 
-    fn pair(&mut self, what: &str, own: &Measured, peer: &Measured, of: impl Fn(&Measured) -> Vec<f64>) {
-        let (ours, theirs) = (of(own), of(peer));
+    fn wall(&mut self, own: &Measured, peer: &Measured) {
+        let (ours, theirs) = (own.wall_medians(), peer.wall_medians());
         let pairs = || ours.iter().zip(&theirs);
-        let ratios: Vec<f64> = pairs().filter(|(_, b)| **b > 0.0).map(|(a, b)| a / b).collect();
-        let differences: Vec<f64> = pairs().map(|(a, b)| a - b).collect();
-        let (Some(own_spread), Some(peer_spread)) = (own.spread(what, &ours), peer.spread(what, &theirs)) else {
+        let (Some(own_spread), Some(peer_spread)) = (Spread::of(&own.walls()), Spread::of(&peer.walls())) else {
             return;
         };
         self.row(&Row {
-            measure: &format!("{} {what}", self.bench),
+            measure: &format!("{} wall", self.bench),
             own: (&own.name, own_spread),
             peer: Some((&peer.name, peer_spread)),
-            ratio: Interval::of_median(&ratios),
-            adds: Interval::of_median(&differences),
+            ratio: Interval::of_median(&pairs().map(|(a, b)| a / b).collect::<Vec<_>>()),
+            adds: Interval::of_median(&pairs().map(|(a, b)| a - b).collect::<Vec<_>>()),
+            unit: "ms",
+        });
+    }
+
+    fn cpu(&mut self, own: &Measured, peer: &Measured) {
+        let (ours, theirs) = (own.cpu_means(), peer.cpu_means());
+        let (Some(own_spread), Some(peer_spread)) = (mean(&ours), mean(&theirs)) else { return };
+        self.row(&Row {
+            measure: &format!("{} cpu", self.bench),
+            own: (&own.name, own_spread),
+            peer: Some((&peer.name, peer_spread)),
+            ratio: Interval::of_ratio(&ours, &theirs),
+            adds: None,
             unit: "ms",
         });
     }
@@ -84,8 +95,8 @@ impl<'a> Report<'a> {
 
     fn row(&mut self, row: &Row<'_>) {
         let peer_name = row.peer.map_or("-", |(name, _)| name);
-        let mut line = format!("{:<24}{:<30}", row.measure, side(row.own.0, row.own.1, row.unit));
-        line += &format!("{:<34}", row.peer.map(|(name, spread)| side(name, spread, row.unit)).unwrap_or_default());
+        let mut line = format!("{:<20}{:<30}", row.measure, side(row.own.0, row.own.1, row.unit));
+        line += &format!("{:<42}", row.peer.map(|(name, spread)| side(name, spread, row.unit)).unwrap_or_default());
         if let Some(ratio) = row.ratio {
             line += &format!("ratio {}   ", interval(ratio));
         }
@@ -148,10 +159,12 @@ impl Measured {
     fn cpu_means(&self) -> Vec<f64> {
         self.rounds.iter().map(|round| round.cpu * 1e3 / self.times as f64).collect()
     }
+}
 
-    fn spread(&self, what: &str, rounds: &[f64]) -> Option<Spread> {
-        if what == "wall" { Spread::of(&self.walls()) } else { Spread::of(rounds) }
-    }
+/// The mean in the place of the median: the kernel counts processor time in steps longer than one repetition.
+fn mean(values: &[f64]) -> Option<Spread> {
+    let spread = Spread::of(values)?;
+    Some(Spread { median: values.iter().sum::<f64>() / values.len() as f64, ..spread })
 }
 
 /// A line on the terminal that the next one replaces; nothing when nobody watches.

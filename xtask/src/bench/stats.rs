@@ -29,20 +29,34 @@ pub(crate) struct Interval {
 }
 
 impl Interval {
-    /// The median of `values`, one of each round, with its percentile bootstrap interval (Efron and Tibshirani, An
-    /// Introduction to the Bootstrap, 1993, chapter 13).
+    /// The median of `values`, one of each round.
     pub(crate) fn of_median(values: &[f64]) -> Option<Self> {
-        let value = Spread::of(values)?.median;
+        Self::of(values.len(), |rounds| {
+            let mut drawn: Vec<f64> = rounds.iter().map(|round| values[*round]).collect();
+            drawn.sort_by(f64::total_cmp);
+            middle(&drawn)
+        })
+    }
+
+    /// The sum of `ours` divided by that of `theirs`, one of each round: for what a single round counts too coarsely.
+    pub(crate) fn of_ratio(ours: &[f64], theirs: &[f64]) -> Option<Self> {
+        let sum = |values: &[f64], rounds: &[usize]| rounds.iter().map(|round| values[*round]).sum::<f64>();
+        let interval = Self::of(ours.len().min(theirs.len()), |rounds| sum(ours, rounds) / sum(theirs, rounds))?;
+        interval.value.is_finite().then_some(interval)
+    }
+
+    /// A figure of all rounds, with its percentile bootstrap interval over the rounds (Efron and Tibshirani, An
+    /// Introduction to the Bootstrap, 1993, chapter 13).
+    fn of(rounds: usize, figure: impl Fn(&[usize]) -> f64) -> Option<Self> {
+        if rounds == 0 {
+            return None;
+        }
+        let all: Vec<usize> = (0..rounds).collect();
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
-        let mut medians: Vec<f64> = (0..DRAWS)
-            .map(|_| {
-                let mut draw: Vec<f64> = values.iter().map(|_| values[random.below(values.len())]).collect();
-                draw.sort_by(f64::total_cmp);
-                middle(&draw)
-            })
-            .collect();
-        medians.sort_by(f64::total_cmp);
-        Some(Self { value, low: medians[DRAWS / 40], high: medians[DRAWS - 1 - DRAWS / 40] })
+        let mut draw = || (0..rounds).map(|_| random.below(rounds)).collect::<Vec<usize>>();
+        let mut figures: Vec<f64> = (0..DRAWS).map(|_| figure(&draw())).collect();
+        figures.sort_by(f64::total_cmp);
+        Some(Self { value: figure(&all), low: figures[DRAWS / 40], high: figures[DRAWS - 1 - DRAWS / 40] })
     }
 }
 
@@ -82,5 +96,13 @@ mod tests {
         assert!(wide.low < wide.value && wide.value < wide.high, "{wide:?}");
         let sure = Interval::of_median(&[0.5; 9]).unwrap();
         assert_eq!((sure.low, sure.value, sure.high), (0.5, 0.5, 0.5));
+        assert_eq!(Interval::of_median(&[]), None);
+    }
+
+    #[test]
+    fn sums_are_compared_where_a_round_is_too_short() {
+        let ratio = Interval::of_ratio(&[0.0, 10.0, 0.0, 10.0], &[10.0, 20.0, 10.0, 0.0]).unwrap();
+        assert!((ratio.value - 0.5).abs() < 1e-12 && ratio.low < 0.5 && ratio.high > 0.5, "{ratio:?}");
+        assert_eq!(Interval::of_ratio(&[1.0], &[0.0]), None);
     }
 }

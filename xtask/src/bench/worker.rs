@@ -3,12 +3,15 @@
 //! A subject may need a mount or network namespace of its own, and daemons beside it. Its worker is started inside all
 //! that, so that every subject is timed by the same code and none pays for its surroundings.
 
-use super::processes::{Processes, end};
+use super::processes::{Processes, end, pause};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// How often a worker is looked at before it is killed; together five seconds.
+const PATIENCE: u32 = 100;
 
 /// What is timed.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +55,8 @@ pub(crate) struct Round {
 pub(crate) struct Worker {
     subject: Subject,
     child: Child,
-    orders: ChildStdin,
+    /// Closed when the worker is to end.
+    orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
@@ -69,7 +73,7 @@ impl Worker {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", line[0]))?;
-        let orders = child.stdin.take().context("the pipe was asked for")?;
+        let orders = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().context("the pipe was asked for")?);
         let mut worker = Self { subject, child, orders, answers };
         worker.order(1)?;
@@ -96,7 +100,8 @@ impl Worker {
 
     fn order(&mut self, times: usize) -> Result<Vec<f64>> {
         let order = Order { command: self.subject.command.clone(), times };
-        writeln!(self.orders, "{}", serde_json::to_string(&order)?)
+        let orders = self.orders.as_mut().context("the worker was told to end")?;
+        writeln!(orders, "{}", serde_json::to_string(&order)?)
             .with_context(|| format!("the worker of {} has ended", self.subject.name))?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
@@ -111,9 +116,17 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let own = self.child.id();
         let below = Processes::now().map(|processes| processes.tree(&[own])).unwrap_or_default();
-        end(&below);
-        // It was told to end; what is left is to collect it.
-        let _ = self.child.wait();
+        // A worker ends with its orders and cleans up; daemons beside it have to be told.
+        self.orders = None;
+        end(&below[1.min(below.len())..]);
+        for _ in 0..PATIENCE {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            pause(Duration::from_millis(50));
+        }
+        // One that does not end is ended; when that fails it has just done so by itself.
+        let _ = self.child.kill().and_then(|()| self.child.wait());
     }
 }
 
