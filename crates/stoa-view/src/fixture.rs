@@ -63,8 +63,8 @@ pub(crate) fn record(name: &str, state: RunState, end: Option<EndReason>) -> Run
         end,
         attempt: 1,
         command: vec![text("/opt/python3.12/bin/python3"), text("train.py"), text("--epochs"), text("3")],
-        dir: "/home/user/.local/share/stoa/runs/r-01234567/files".into(),
-        project: Some("/home/user/cartpole".into()),
+        dir: "/srv/.local/share/stoa/runs/r-01234567/files".into(),
+        project: Some("/srv/cartpole".into()),
         usage: Usage {
             cpu_user: Duration::from_secs(224),
             cpu_system: Duration::from_millis(5300),
@@ -88,7 +88,7 @@ pub(crate) fn record(name: &str, state: RunState, end: Option<EndReason>) -> Run
             gpus: Vec::new(),
         },
         code: Some(CodeState {
-            root: "/home/user/cartpole".into(),
+            root: "/srv/cartpole".into(),
             commit: Some(text("4f2a9c81d0e37b5566aa0123456789abcdef0123")),
             branch: Some(text("main")),
             changed: true,
@@ -111,7 +111,7 @@ fn spec() -> RunSpec {
     RunSpec {
         name: None,
         program: Program::Script { path: "train.py".into(), args: vec!["--epochs".to_owned(), "3".to_owned()] },
-        cwd: "/home/user/cartpole".into(),
+        cwd: "/srv/cartpole".into(),
         env: Vec::new(),
         named_env: vec![Variable { name: "SEED".to_owned(), value: "7".to_owned() }],
         hidden_env: vec!["AWS_SECRET_ACCESS_KEY".to_owned()],

@@ -360,8 +360,8 @@ mod tests {
             What
               program       train.py --epochs 3
               command       /opt/python3.12/bin/python3 train.py --epochs 3
-              folder        /home/user/cartpole
-              kept files    /home/user/.local/share/stoa/runs/r-01234567/files
+              folder        /srv/cartpole
+              kept files    /srv/.local/share/stoa/runs/r-01234567/files
 
             Times
               accepted      2025-12-31 23:55:00 (5m ago)
