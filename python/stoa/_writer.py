@@ -150,7 +150,7 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
     folder = os.path.join(run_dir, "metrics")
     words = {}  # name -> number in front of a point of it
     plans = {}  # names -> what `_plan` answers
-    deferred = []  # calls of a signal handler that interrupted `make_room`
+    deferred = []  # calls of a signal handler that interrupted another call
     granularity = mmap.ALLOCATIONGRANULARITY
     window = None  # the mapped part of the file
     at = 0  # where the next frame goes, in the window
@@ -163,7 +163,7 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
     lost = unreported = 0
     warned = False
     retry_at = 0.0
-    making_room = False
+    making_room = busy = False
     lock = threading.RLock()
 
     def put(frame, points):
@@ -181,8 +181,29 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
                 return False
 
     def put_locked(frame, points):
+        """`put` where a thread or a signal handler may interrupt at any place."""
+        nonlocal busy
         with lock:
-            return put(frame, points)
+            if busy:
+                # A signal handler of the thread that has the lock: its turn comes when the thread is done.
+                deferred.append((put_locked, frame, points))
+                return True
+            busy = True
+            try:
+                return put(frame, points)
+            finally:
+                busy = False
+                if deferred:
+                    catch_up()
+
+    def catch_up():
+        """Make the calls that had to wait; those that have to wait again stay."""
+        for _ in range(len(deferred)):
+            try:
+                function, *arguments = deferred.pop(0)
+            except IndexError:
+                return  # a signal handler has made them
+            function(*arguments)
 
     write = put if SWITCHES_AT_CALLS else put_locked
 
@@ -203,9 +224,8 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
                 return False
             finally:
                 making_room = False
-                while deferred:
-                    function, *arguments = deferred.pop(0)
-                    function(*arguments)
+                if deferred:
+                    catch_up()
 
     def extend(size):
         nonlocal descriptor, window, window_start, at, limit, chunk
@@ -217,22 +237,19 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
         length += -length % granularity
         _allocate(descriptor, start, length)
         mapped = mmap.mmap(descriptor, length, offset=start)
-        if position == 0:
+        if window is None:
             mapped[:HEADER] = header()
-            position = HEADER
         chunk = min(2 * chunk, LARGEST_CHUNK)
-        place = position - start
-        # From here to the end there is no call, so no other thread sees half of it.
-        window = mapped
-        window_start = start
-        at = place
-        limit = length
+        # From here to the end there is no call, so no other thread sees half of it. `at` is read again, because short
+        # frames may have gone to the end of the old window in the meantime.
+        at = window_start + at - start; window_start = start; limit = length; window = mapped  # noqa: E702
         report_loss()
 
     def begin():
         nonlocal descriptor, window_start, at, chunk, next_id
         descriptor = _create(folder)
-        window_start = at = next_id = 0
+        window_start = next_id = 0
+        at = HEADER
         chunk = FIRST_CHUNK
 
     def header():
@@ -383,11 +400,11 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
 
     def start_child():
         """A forked child writes a file of its own."""
-        nonlocal lock, limit, at, window_start, window, lost, unreported, making_room
+        nonlocal lock, limit, at, window_start, window, lost, unreported, making_room, busy
         lock = threading.RLock()
         deferred.clear()
         window = None
-        making_room = False
+        making_room = busy = False
         limit = at = window_start = lost = unreported = 0
         words.clear()
         plans.clear()

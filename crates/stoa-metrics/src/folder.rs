@@ -98,7 +98,7 @@ impl Folder {
     pub(crate) fn changed(&self, name: &CStr) -> u64 {
         let Ok(stat) = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) else { return 0 };
         let nanos = |seconds: i64, nanos: u64| u64::try_from(seconds).unwrap_or(0) * 1_000_000_000 + nanos;
-        nanos(stat.st_mtime, stat.st_mtime_nsec as u64).max(nanos(stat.st_ctime, stat.st_ctime_nsec as u64))
+        nanos(stat.st_mtime, stat.st_mtime_nsec).max(nanos(stat.st_ctime, stat.st_ctime_nsec))
     }
 
     /// The names in it, without `.` and `..`, in no order. Names that cannot be read are left out.

@@ -1,5 +1,6 @@
 //! Damaged, cut, growing and hostile metric files.
 
+#[cfg(test)]
 mod common;
 
 use common::{Run, all, plain};

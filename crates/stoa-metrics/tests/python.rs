@@ -1,5 +1,6 @@
 //! The Python module and the service together: what a script logs is what a question answers.
 
+#[cfg(test)]
 mod common;
 
 use common::{Run, all, plain, python};
@@ -235,6 +236,7 @@ signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
 for n in range(100000): stoa.log({"loop": n}, step=n)
 signal.setitimer(signal.ITIMER_REAL, 0)
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
 stoa.summary(count=count)
 "#;
     let Some(_) = run.python(script) else { return };

@@ -4,9 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use stoa_core::metric::{Series, SeriesQuery};
 use stoa_core::port::{LiveRun, Metrics};
 use stoa_metrics::MetricService;
+
+/// How long a test waits for what has to come.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// The folder of one run.
 pub(crate) struct Run {
@@ -98,4 +102,14 @@ pub(crate) fn python(text: &str) -> Option<Command> {
 pub(crate) fn plain(series: &[Series]) -> Vec<(String, Vec<(i64, f64)>)> {
     let points = |series: &Series| series.points.iter().map(|point| (point.step, point.value)).collect();
     series.iter().map(|series| (series.summary.name.clone(), points(series))).collect()
+}
+
+/// Waits until a question about a live run is answered as wanted.
+pub(crate) fn wait_until(service: &MetricService, dir: &Path, mut wanted: impl FnMut(&MetricService) -> bool) {
+    let news = service.subscribe(dir);
+    let limit = Instant::now() + LIMIT;
+    while !wanted(service) {
+        assert!(Instant::now() < limit, "it did not come: {:?}", plain(&all(service, dir)));
+        news.wait(Duration::from_millis(100));
+    }
 }
