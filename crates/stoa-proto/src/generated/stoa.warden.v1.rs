@@ -40,7 +40,8 @@ pub struct Reply {
 pub mod reply {
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum What {
-        /// Descriptors: control socket, read end of stdout, read end of stderr (or the terminal's master alone).
+        /// Descriptors: control socket, read end of stdout, read end of stderr. With a terminal the control socket alone: its
+        /// master comes with `Started` and `Hello`.
         #[prost(message, tag = "2")]
         Launched(super::Launched),
         #[prost(message, tag = "3")]
@@ -152,6 +153,9 @@ pub struct LaunchPlan {
     /// Which attempt of the run this is, from 1.
     #[prost(uint32, tag = "17")]
     pub attempt: u32,
+    /// File mode creation mask of the program; 0 is 022.
+    #[prost(uint32, tag = "18")]
+    pub umask: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MountStep {
@@ -246,7 +250,7 @@ pub mod to_init {
         /// SIGTERM (or the given signal), then SIGKILL to everything after grace_ms.
         #[prost(message, tag = "5")]
         Stop(super::Stop),
-        /// Answered with `Hello` and the descriptors of a Launched reply; the first message on a new connection.
+        /// Answered with `Hello` and the read ends of stdout and stderr, or the terminal's master; the first message on a new connection.
         #[prost(bool, tag = "6")]
         Hello(bool),
     }
@@ -268,7 +272,7 @@ pub struct FromInit {
 pub mod from_init {
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum What {
-        /// The program was executed.
+        /// The program was executed. Comes with the terminal's master, if there is one.
         #[prost(message, tag = "1")]
         Started(super::Started),
         /// Bytes of output kept so far.
