@@ -4,7 +4,7 @@ use crate::curves::{Curve, Curves, Dot, Mark, columns};
 use crate::plot::Plot;
 use crate::scale::{Kind, Tick, Ticks, fitting_ticks, linear_ticks, log_ticks, usable_range};
 use crate::svg_path::{Path, fixed};
-use crate::text::{char_width, sanitize, truncate_start};
+use crate::text::{char_width, sanitize, truncate, truncate_start};
 use std::fmt::Write as _;
 
 /// The background a picture is made for.
@@ -215,7 +215,7 @@ impl Picture<'_> {
     fn heading(&mut self) {
         let edge = 20.0;
         if !self.plot.title.is_empty() {
-            let title = truncate_start(&self.plot.title, ((self.width - 2.0 * edge) / 9.0) as usize, true);
+            let title = truncate(&sanitize(&self.plot.title), ((self.width - 2.0 * edge) / 9.0) as usize, true);
             self.text(edge, self.top + 16.0, "t", " font-size=\"16\" font-weight=\"600\"", &title);
             self.top += 28.0;
         }
@@ -257,7 +257,7 @@ impl Picture<'_> {
     }
 
     fn y_axis(&mut self) {
-        let most = ((self.bottom - self.top) / 46.0).max(2.0) as usize;
+        let most = ((self.bottom - self.top) / 32.0).max(3.0) as usize;
         if self.curves.y_range.is_some() {
             self.y_ticks = if self.plot.log_y {
                 log_ticks(self.y.0, self.y.1, most.max(4))
@@ -288,7 +288,7 @@ impl Picture<'_> {
             gap >= widest + 24.0
         };
         let ticks = if drawn {
-            fitting_ticks(low, high, (room / 80.0).max(1.0) as usize, self.plot.x.kind(), fits)
+            fitting_ticks(low, high, (room / 64.0).max(1.0) as usize, self.plot.x.kind(), fits)
         } else {
             Ticks::default()
         };

@@ -98,12 +98,12 @@ pub fn sanitize(text: &str) -> String {
     clean
 }
 
-/// Format characters: joiners, direction controls, byte order marks, tags; and variation selectors, whose width differs
-/// between terminals.
+/// Format characters: joiners, direction controls, byte order marks, tags; variation selectors, whose width differs between
+/// terminals; and the two that XML forbids.
 fn invisible(c: char) -> bool {
     matches!(c,
         '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
@@ -197,6 +197,7 @@ mod tests {
             ("one\ntwo\tthree\r", "one two three "),
             ("evil\u{202e}gpj.exe", "evilgpj.exe"),
             ("zero\u{200b}width", "zerowidth"),
+            ("no\u{ffff}char", "nochar"),
             ("bell\u{7}\u{8}\u{7f}", "bell"),
             ("\u{1b}]0;never ended\nnext", " next"),
         ] {
