@@ -64,7 +64,7 @@ fn foreign(file: &str) -> bool {
 
 /// Whether a file only serves tests, where paths of other machines are examples.
 fn serves_tests(file: &str) -> bool {
-    file.split('/').any(|part| ["tests", "tests.rs", "fixtures"].contains(&part))
+    file.split('/').any(|part| ["tests", "tests.rs", "fixture.rs", "fixtures"].contains(&part))
         || file.starts_with("crates/stoa-testkit/")
 }
 
