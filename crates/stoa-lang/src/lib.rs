@@ -26,7 +26,7 @@
 //! `ready`. The key is a hash of the interpreter, the declared dependencies or the lock file, the index settings, the
 //! PyTorch backend and the platform, so that projects that ask for the same share one environment. It is made in
 //! `$STOA_HOME/cache/staging/<key>` and moved into place when complete: an interrupted preparation leaves nothing behind
-//! that could be mistaken for an environment. What was resolved for a key is kept in `$STOA_HOME/locks/<key>.txt` and
+//! that could be mistaken for an environment. What was resolved for a key is kept in `$STOA_HOME/locks/<key>.toml` and
 //! used again when the environment has to be rebuilt: the same key means the same versions.
 //!
 //! uv's cache (`$STOA_HOME/cache/uv`) and the staging folder share one writable mount, because hard links do not cross

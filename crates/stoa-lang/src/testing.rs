@@ -23,6 +23,7 @@ pub(crate) fn spec(cwd: impl Into<PathBuf>, env: &[(&str, &str)]) -> RunSpec {
         python: None,
         terminal: None,
         stdin: false,
+        umask: 0o022,
         repeats: None,
     }
 }

@@ -1,7 +1,7 @@
 //! The steps of a preparation with the real uv and a package that is built here, without a network.
 //!
 //! Uses the uv of `STOA_TEST_UV`, else of `PATH`; reported as skipped where there is none. `STOA_TEST_DOWNLOADS=1` adds
-//! the tests that download.
+//! the test that downloads uv, `STOA_TEST_DOWNLOADS=all` the one that downloads PyTorch.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and says what it skips")]
 
@@ -71,6 +71,16 @@ impl World {
         self
     }
 
+    /// The proxies and certificates of this machine.
+    fn with_network(mut self) -> Self {
+        let needed =
+            |name: &str| ["CERT", "CA_BUNDLE", "PROXY", "proxy", "INDEX"].iter().any(|word| name.contains(word));
+        for (name, value) in std::env::vars().filter(|(name, _)| needed(name)) {
+            self.set(&name, &value);
+        }
+        self
+    }
+
     fn set(&mut self, name: &str, value: &str) {
         self.env.push(Variable { name: name.into(), value: value.into() });
     }
@@ -110,6 +120,7 @@ impl World {
             python: None,
             terminal: None,
             stdin: false,
+            umask: 0o022,
             repeats: None,
         }
     }
@@ -229,6 +240,35 @@ fn a_requirements_file_and_a_project_are_installed() {
     assert!(!world.path("home/code/uv.lock").exists(), "the project folder stays as it was");
 }
 
+/// The package index that a block names is the one that is asked, and no other package of that name is taken.
+#[test]
+fn sources_in_a_block_are_followed() {
+    let Some(mut world) = World::new(true) else { return };
+    world.set("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple");
+    world.wheel("demo_pkg", "1.0");
+    std::fs::create_dir_all(world.path("private")).unwrap();
+    let name = "demo_pkg-1.0-py3-none-any.whl";
+    std::fs::rename(world.path("wheels").join(name), world.path("private").join(name)).unwrap();
+    world.wheel("demo_pkg", "9.0");
+    let wheel = world.path("private/demo_pkg-1.0-py3-none-any.whl").display().to_string();
+    let print = "import demo_pkg; print(demo_pkg.VERSION)";
+    let script = |source: &str| {
+        format!(
+            "# /// script\n# dependencies = [\"demo-pkg\"]\n# [tool.uv.sources]\n# demo-pkg = {source}\n# ///\n{print}\n"
+        )
+    };
+    world.write("home/code/a.py", &script(&format!("{{ path = \"{wheel}\" }}")));
+    assert_eq!(world.run("a.py"), "1.0");
+    let index = format!(
+        "# [[tool.uv.index]]\n# name = \"mine\"\n# url = \"{}\"\n# format = \"flat\"\n# explicit = true\n# ///",
+        world.path("private").display()
+    );
+    world
+        .write("home/code/b.py", &script("{ index = \"mine\" }").replace("# ///\nimport", &format!("{index}\nimport")));
+    assert_eq!(world.run("b.py"), "1.0");
+    assert!(!world.path("home/code/a.py.lock").exists());
+}
+
 #[test]
 fn a_lock_file_is_followed_and_an_old_one_is_an_error() {
     let Some(world) = World::new(true).map(World::without_index) else { return };
@@ -299,11 +339,42 @@ fn uv_is_installed_when_there_is_none() {
         eprintln!("skipped: downloads uv; set STOA_TEST_DOWNLOADS=1 to run it");
         return;
     }
-    let Some(world) = World::new(false).map(World::without_index) else { return };
+    let Some(world) = World::new(false).map(World::with_network).map(World::without_index) else { return };
     world.wheel("demo_pkg", "1.0");
     world.write("home/code/a.py", &block("\"demo-pkg\"", "import demo_pkg; print(demo_pkg.VERSION)"));
     assert_eq!(world.resolve("a.py").preparation.unwrap().steps[0].title, "Installing uv 0.13.9");
     assert_eq!(world.run("a.py"), "1.0");
     world.write("home/code/b.py", &block("\"demo-pkg>=1\"", ""));
     assert_eq!(world.resolve("b.py").preparation.unwrap().steps[0].title, "Creating the environment");
+}
+
+/// The path of a new user: uv, then Stable-Baselines3 and PyTorch from the index, then the example itself.
+#[test]
+fn the_cartpole_example_runs_from_nothing() {
+    if std::env::var("STOA_TEST_DOWNLOADS").as_deref() != Ok("all") {
+        eprintln!("skipped: downloads 3 GB; set STOA_TEST_DOWNLOADS=all to run it");
+        return;
+    }
+    let Some(world) = World::new(false).map(World::with_network) else { return };
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/cartpole_ppo.py");
+    std::fs::copy(example, world.path("home/code/cartpole_ppo.py")).unwrap();
+    let started = std::time::Instant::now();
+    let resolved = world.resolve("cartpole_ppo.py");
+    let preparation = resolved.preparation.as_ref().unwrap();
+    eprintln!("notice: {}", preparation.notice.as_deref().unwrap_or_default());
+    for step in &preparation.steps {
+        let output = world.execute(&step.argv, &step.env);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let notes: Vec<&str> = said.lines().filter(|line| line.starts_with("note: ")).collect();
+        eprintln!("{:.1} s: {} {notes:?}", started.elapsed().as_secs_f64(), step.title);
+        assert!(output.status.success(), "{}: {said}", step.title);
+    }
+    world.service().prepared(&resolved).unwrap();
+    eprintln!("{:.1} s: sealed", started.elapsed().as_secs_f64());
+    let second = world.resolve("cartpole_ppo.py");
+    assert_eq!(second.preparation, None);
+    let output = world.execute(&second.argv, &second.env);
+    let said = String::from_utf8_lossy(&output.stdout);
+    eprintln!("{:.1} s: {said}", started.elapsed().as_secs_f64());
+    assert!(output.status.success() && said.contains("\nsolved: "), "{}", String::from_utf8_lossy(&output.stderr));
 }

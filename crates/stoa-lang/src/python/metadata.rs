@@ -16,6 +16,8 @@ pub struct Metadata {
     pub dependencies: Vec<String>,
     /// Its `requires-python`.
     pub requires_python: Option<Specifiers>,
+    /// Whether it has settings for uv (`[tool.uv]`).
+    pub uv_settings: bool,
     /// Whether `[tool.uv]` names sources on this machine, so that the block means something else elsewhere.
     pub local_sources: bool,
 }
@@ -114,12 +116,15 @@ fn parse(block: &Block) -> Result<Metadata, BadMetadata> {
         }
         Some(_) => return Err(bad(line("requires-python"), "`requires-python` must be a string".to_owned())),
     };
-    let local_sources = match table.get("tool") {
-        None => false,
-        Some(toml::Value::Table(tool)) => has_local_sources(tool),
+    let (uv_settings, local_sources) = match table.get("tool") {
+        None => (false, false),
+        Some(toml::Value::Table(tool)) => (tool.contains_key("uv"), has_local_sources(tool)),
         Some(_) => return Err(bad(line("tool"), "`tool` must be a table".to_owned())),
     };
-    Ok(Metadata { text: block.content.clone(), dependencies, requires_python, local_sources })
+    if block.content.lines().any(|line| line.starts_with("tool.")) {
+        return Err(bad(line("tool."), "write settings of tools as a table: `[tool.uv]`".to_owned()));
+    }
+    Ok(Metadata { text: block.content.clone(), dependencies, requires_python, uv_settings, local_sources })
 }
 
 /// The strings of a list; `None` for anything else.
@@ -212,6 +217,22 @@ mod tests {
         );
         let twice = block("# dependencies = []").repeat(2);
         assert_eq!(bad(&twice), "line 8: a second `# /// script` block; the first is on line 3");
+    }
+
+    #[test]
+    fn settings_of_uv_are_noticed() {
+        let settings = |rest: &str| {
+            let metadata = good(&format!("# /// script\n# dependencies = [\"a\"]\n{rest}# ///\n"));
+            (metadata.uv_settings, metadata.local_sources)
+        };
+        assert_eq!(settings("# [tool.ruff]\n# x = 1\n"), (false, false));
+        assert_eq!(settings("# [tool.uv]\n# exclude-newer = \"2025-01-01\"\n"), (true, false));
+        assert_eq!(settings("# [tool.uv.sources]\n# a = { index = \"mine\" }\n"), (true, false));
+        assert_eq!(settings("# [tool.uv.sources]\n# a = { path = \"../a\" }\n"), (true, true));
+        assert_eq!(
+            bad("# /// script\n# dependencies = []\n# tool.uv.x = 1\n# ///\n"),
+            "line 3: write settings of tools as a table: `[tool.uv]`"
+        );
     }
 
     #[test]

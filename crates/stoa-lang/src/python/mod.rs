@@ -25,7 +25,7 @@ use crate::script::Script;
 use crate::visible::Visible;
 use crate::{Config, environment};
 use interpreter::Base;
-use prepare::Wanted;
+use prepare::{How, Wanted};
 use source::{Project, Requirements, Source};
 use std::path::{Path, PathBuf};
 use stoa_core::Failure;
@@ -75,13 +75,15 @@ impl Request<'_> {
         if let (true, Base::Found(python)) = (metadata.dependencies.is_empty(), &base) {
             return Ok(self.plain(python, &words));
         }
-        let script = metadata.local_sources.then_some(self.script.path.as_path());
+        let lock = self.script.path.with_file_name(format!("{}.lock", self.script.name()));
+        let how = How::of(metadata, &self.script.path, lock.is_file());
         let mut print = Fingerprint::new(self.caller, self.config, &base);
         print.add("block", &metadata.text);
-        if let Some(dir) = script.and_then(Path::parent) {
+        if let Some(dir) = how.script().and_then(Path::parent).filter(|_| metadata.local_sources) {
             print.add("folder", &text(dir));
         }
-        let wanted = Wanted::Block { text: &metadata.text, dependencies: &metadata.dependencies, script };
+        print.file("lock", &lock);
+        let wanted = Wanted::Block { metadata, how };
         self.managed(print, &base, words, &wanted)
     }
 

@@ -1,6 +1,7 @@
 //! The folder of environments: keys, readiness, and moving a finished environment into place.
 
 use super::interpreter::Base;
+use super::prepare::{PROJECT_LOCK, PYLOCK};
 use crate::Config;
 use crate::caller::Caller;
 use crate::error::PythonError;
@@ -58,7 +59,7 @@ impl Place {
             key: key.to_owned(),
             dir: config.home.join("envs").join(key),
             staging: config.home.join("cache/staging").join(key),
-            lock: config.home.join("locks").join(format!("{key}.txt")),
+            lock: config.home.join("locks").join(format!("{key}.toml")),
         }
     }
 
@@ -173,8 +174,9 @@ pub(crate) fn seal(config: &Config, resolved: &Resolved) -> Result<EnvironmentRe
 
 /// Keeps what was resolved, so that this key always means these versions.
 fn keep_lock(place: &Place) -> Result<(), PythonError> {
-    let resolved = place.staging.join("requirements.lock");
-    if !resolved.exists() || place.lock.exists() {
+    let mut resolved = [PYLOCK, PROJECT_LOCK].into_iter().map(|name| place.staging.join(name));
+    let Some(resolved) = resolved.find(|path| path.exists()) else { return Ok(()) };
+    if place.lock.exists() {
         return Ok(());
     }
     if let Some(dir) = place.lock.parent() {

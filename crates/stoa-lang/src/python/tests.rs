@@ -25,6 +25,8 @@ case "$1 $2" in
       [ -n "${FAKE_NO_TORCH_INDEX:-}" ] && { echo "error: Failed to fetch: https://download.pytorch.org/whl/cpu/torch/" >&2; exit 2; } ;;
     esac
     printf 'demo-pkg==1.5\n' >"$(after --output-file "$@")" ;;
+  "lock "*) touch "$(after --project "$@")/uv.lock" ;;
+  "export "*) printf 'demo-pkg==1.5\n' >"$(after --output-file "$@")" ;;
   "pip install")
     venv=$(dirname "$(dirname "$(after --python "$@")")")
     for name in $(grep -v '^#' "$(after --requirement "$@")"); do
@@ -300,6 +302,31 @@ fn a_project_with_a_lock_is_synced_and_one_without_is_resolved_in_its_own_folder
     world.prepare(&locked);
     assert_eq!(world.service().prepared(&locked).unwrap().lock, ["locked==2.0"]);
     assert!(world.calls().contains(&"sync --locked".to_owned()));
+}
+
+#[test]
+fn a_block_with_settings_for_uv_is_resolved_where_uv_follows_them() {
+    let world = World::new();
+    let block = |rest: &str| BLOCK.replace("# ///\nprint", &format!("{rest}# ///\nprint"));
+    world.tree.write("home/code/a.py", &block("# [tool.uv.sources]\n# demo-pkg = { index = \"mine\" }\n"));
+    world.tree.write("home/code/b.py", &block("# [tool.uv.sources]\n# demo-pkg = { path = \"./demo\" }\n"));
+    world.tree.write("home/code/c.py", BLOCK);
+    world.tree.write("home/code/c.py.lock", "version = 1\n");
+    for (script, calls) in [
+        ("a.py", ["venv --relocatable", "lock --quiet", "sync --frozen"]),
+        ("b.py", ["venv --relocatable", "export --quiet", "pip install"]),
+        ("c.py", ["venv --relocatable", "export --quiet", "pip install"]),
+    ] {
+        let _ = std::fs::remove_file(world.tree.path("uv.log"));
+        let resolved = world.resolve(script);
+        world.prepare(&resolved);
+        assert_eq!(world.calls(), calls, "{script}");
+        world.service().prepared(&resolved).unwrap();
+        assert_eq!(world.resolve(script).preparation, None);
+    }
+    let shared = key(&world.resolve("c.py"));
+    world.tree.write("home/code/c.py.lock", "version = 2\n");
+    assert_ne!(shared, key(&world.resolve("c.py")));
 }
 
 #[test]

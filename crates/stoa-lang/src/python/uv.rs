@@ -133,18 +133,25 @@ fn usual_cache(caller: &Caller<'_>, config: &Config) -> Option<PathBuf> {
 /// What every command of uv gets: its program, its settings, and an index of pip's when uv has none.
 pub(crate) fn settings(caller: &Caller<'_>, config: &Config, visible: &mut Visible) -> Vec<Variable> {
     visible.read(&config.user_home.join(".config/uv"));
-    for name in SETTING_FILES {
-        for file in caller.var(name).into_iter().flat_map(str::split_whitespace) {
-            visible.read(&caller.absolute(file));
-        }
-    }
     for name in CERTIFICATES {
         caller.var(name).into_iter().for_each(|file| visible.read(&caller.absolute(file)));
     }
-    for link in caller.var("UV_FIND_LINKS").into_iter().flat_map(|links| links.split([',', ' '])) {
-        visible.read(&caller.absolute(link));
-    }
     let mut env = Vec::new();
+    // The steps work in folders of their own, so what is relative to the caller's is made absolute.
+    for name in SETTING_FILES.iter().chain(&["UV_FIND_LINKS"]) {
+        let Some(value) = caller.var(name) else { continue };
+        let separator = if value.contains(',') { ',' } else { ' ' };
+        let parts = value.split(separator).filter(|part| !part.is_empty()).map(|part| {
+            if part.contains("://") {
+                return part.to_owned();
+            }
+            let path = caller.absolute(part);
+            visible.read(&path);
+            text(&path)
+        });
+        let joined = parts.collect::<Vec<_>>().join(&separator.to_string());
+        env.push(variable(name, joined));
+    }
     let has_index = ["UV_DEFAULT_INDEX", "UV_INDEX_URL"].iter().any(|name| caller.var(name).is_some());
     if let (Some(index), false) = (caller.var("PIP_INDEX_URL"), has_index) {
         env.push(variable("UV_DEFAULT_INDEX", index));
