@@ -386,6 +386,7 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
         with lock:
             if descriptor < 0 or limit == 0:
                 return
+            report_loss()
             put(text_frame(END, 0, 0, b""), 0)
             end = window_start + at
             limit = 0

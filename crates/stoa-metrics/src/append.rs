@@ -79,7 +79,8 @@ impl Appender {
             return Ok(());
         }
         if let Err(error) = self.file.write_all_at(&self.pending, self.end) {
-            // Readers would take the part that was written for damage; when even cutting fails, its CRC still tells them.
+            // Readers would take the part that was written for damage; when even cutting fails, its CRC still tells
+            // them.
             let _ = self.file.set_len(self.end);
             return Err(error);
         }

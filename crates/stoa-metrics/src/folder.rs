@@ -94,7 +94,8 @@ impl Folder {
         Ok(file)
     }
 
-    /// When the file was last written or changed in any way, in nanoseconds since 1970; 0 when that cannot be found out.
+    /// When the file was last written or changed in any way, in nanoseconds since 1970; 0 when that cannot be found
+    /// out.
     pub(crate) fn changed(&self, name: &CStr) -> u64 {
         let Ok(stat) = statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) else { return 0 };
         let nanos = |seconds: i64, nanos: u64| u64::try_from(seconds).unwrap_or(0) * 1_000_000_000 + nanos;

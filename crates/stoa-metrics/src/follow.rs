@@ -67,7 +67,8 @@ fn wait_for_tasks(shared: &Shared, gpus: &mut Gpus) -> Option<Vec<Task>> {
     }
 }
 
-/// What is due, and when the next thing will be. A service that stops finishes the runs that have ended and no others: they go on.
+/// What is due, and when the next thing will be. A service that stops finishes the runs that have ended and no others:
+/// they go on.
 fn due(state: &mut State, now: Instant) -> (Vec<Task>, Instant) {
     let watched: HashSet<PathBuf> = state.watchers.values().map(|(dir, _)| dir.clone()).collect();
     let (mut tasks, mut next) = (Vec::new(), now + SAMPLE_EVERY);

@@ -28,11 +28,11 @@
 //! | kind | what | after the time | length |
 //! |---|---|---|---|
 //! | 1 | point of series `n` | step i64, value f64 | 32 |
-//! | 2 | `n` points (1 to 65,535) of one step | step i64, `n` values f64, `n` series u32, padding | 24 + 12n, rounded up to 8 |
+//! | 2 | `n` points (1 to 65,535) | step i64, `n` values f64, `n` series u32, padding | 24 + 12n, rounded up to 8 |
 //! | 3 | name of a series | id u32, length of the scope u32, `n` bytes: scope, then name | as every other kind |
 //! | 4 | summary value | length of the key u32, 0 u32, `n` bytes: key, then JSON text | |
 //! | 5 | artifact | length of the name u32, 0 u32, `n` bytes: name, then JSON `{"path", "size", "sha256"}` | |
-//! | 6 | resume | length of the name u32, 0 u32, `n` bytes: name of an event file, then JSON `{"device", "inode", "offset"}` | |
+//! | 6 | resume | length of the name u32, 0 u32, `n` bytes: event file's name, then JSON (device, inode, offset) | |
 //! | 7 | lost | count of points lost u32, 0 u32 | |
 //! | 8 | end: the writer closed the file | 0 u32, 0 u32 | |
 //! | other | skipped by readers that do not know it | a u32, b u32, `n` bytes | 24 + n, rounded up to 8 |
@@ -42,10 +42,10 @@
 //!
 //! # Writing and reading
 //!
-//! The file is allocated ahead in chunks of zeros and written through a shared memory map, so the kernel keeps what a killed
-//! process wrote. Eight zero bytes where a frame should start mean "end so far". A frame whose CRC does not match
-//! is either being written this moment or damaged: a reader tries it again later, and if frames that are whole follow (they
-//! start at multiples of 8), it goes on with those. On a clean close the file is cut to its content.
+//! The file is allocated ahead in chunks of zeros and written through a shared memory map, so the kernel keeps what a
+//! killed process wrote. Eight zero bytes where a frame should start mean "end so far". A frame whose CRC does not
+//! match is either being written this moment or damaged: a reader tries it again later, and if frames that are whole
+//! follow (they start at multiples of 8), it goes on with those. On a clean close the file is cut to its content.
 
 use stoa_core::metric::Origin;
 
@@ -355,7 +355,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_batch_reads_back(time: u64, step: i64, points in proptest::collection::vec((0u32..1 << 24, any::<f64>()), 1..50)) {
+        fn every_batch_reads_back(
+            time: u64, step: i64, points in proptest::collection::vec((0u32..1 << 24, any::<f64>()), 1..50),
+        ) {
             let mut bytes = Vec::new();
             encode_points(&mut bytes, time, step, &points);
             let Next::Frame(Frame::Points(batch), len) = decode(&bytes) else { panic!("{:?}", decode(&bytes)) };

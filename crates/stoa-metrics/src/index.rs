@@ -113,6 +113,10 @@ impl Index {
 
     /// Reads what is new; answers whether anything was.
     pub(crate) fn catch_up(&mut self, run: &Path, writer: Writer) -> io::Result<bool> {
+        if writer == Writer::Gone && self.files.values().any(|file| file.tail.skipped_live) {
+            // A frame that looked damaged may have been written late, by a process that was stopped in the middle.
+            *self = Self::new(self.store.cap, self.store.only.take());
+        }
         let Some(folder) = Folder::metrics_of(run)? else { return Ok(false) };
         let mut names: Vec<CString> = folder
             .entries()?

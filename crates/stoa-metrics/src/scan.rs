@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 const PIECE: usize = 512 * 1024;
 /// A frame that is invalid for this long, in a file still being written, is damaged and not just unfinished.
 const UNFINISHED: Duration = Duration::from_secs(1);
-/// Bytes whose CRC may be computed while looking for the next whole frame, over the length of what is searched; bounds the work that a hostile
-/// file can cause.
+/// Bytes whose CRC may be computed while looking for the next whole frame, over the length of what is searched; bounds
+/// the work that a hostile file can cause.
 const SEARCH_WORK: usize = 64 << 20;
 
 /// How far a file has been read.
@@ -25,6 +25,8 @@ pub(crate) struct Tail {
     pub(crate) closed: bool,
     /// A version we do not know.
     pub(crate) unknown_version: bool,
+    /// Bytes were skipped while the file was still written.
+    pub(crate) skipped_live: bool,
     /// Bytes skipped because they were damaged.
     pub(crate) damaged: u64,
 }
@@ -125,6 +127,7 @@ impl Tail {
         match find_frame(file, self.offset + 8)? {
             Some(found) => {
                 self.damaged += found - self.offset;
+                self.skipped_live |= writer == Writer::Live;
                 self.offset = found;
                 self.invalid_since = None;
                 Ok(true)

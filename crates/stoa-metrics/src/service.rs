@@ -21,7 +21,8 @@ use stoa_core::{Exit, Explain, Failure, RunId};
 const COLD_BUDGET: usize = 300_000;
 /// When the first sample of a run is taken; runs that end before cost nothing.
 const FIRST_SAMPLE: Duration = Duration::from_millis(500);
-/// A run shorter than this is not searched for event files: no program loads a library that writes them and trains in less.
+/// A run shorter than this is not searched for event files: no program loads a library that writes them and trains in
+/// less.
 const TOO_SHORT: Duration = Duration::from_millis(100);
 /// How long a question waits for the last reading of a run that has just ended.
 const LAST_READING: Duration = Duration::from_secs(3);

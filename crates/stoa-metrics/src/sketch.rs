@@ -1,13 +1,16 @@
 //! A series in bounded memory: every point while there are few, then blocks with their extremes.
 //!
-//! A block keeps the first, last, smallest and largest of its points, and one NaN and one infinity of either sign where it has
-//! any. When there are too many blocks, neighbours are joined, so a curve of any length has a bounded size and no
-//! spike of it vanishes.
+//! A block keeps the first, last, smallest and largest of its points, and one NaN and one infinity of either sign where
+//! it has any. When there are too many blocks, neighbours are joined, so a curve of any length has a bounded size and
+//! no spike of it vanishes.
 
 use stoa_core::metric::Point;
 
 /// Points of a block when the first blocks are made.
 const FIRST_STRIDE: u64 = 8;
+
+/// How often another number of buckets is tried; two are usually enough.
+const TRIES: usize = 6;
 
 /// One series.
 #[derive(Debug, Default, Clone)]
@@ -185,8 +188,8 @@ fn odd_slot(value: f64) -> usize {
     }
 }
 
-/// At most `max` of `points` (in the order of their steps): of every bucket the first, last, smallest and largest, and a NaN
-/// and infinities where it has them. The buckets hold equal numbers of points.
+/// At most `max` of `points` (in the order of their steps): of every bucket the first, last, smallest and largest, and
+/// a NaN and infinities where it has them. The buckets hold equal numbers of points.
 pub(crate) fn downsample(points: &[Point], max: usize) -> Vec<Point> {
     if points.len() <= max {
         return points.to_vec();
@@ -194,21 +197,36 @@ pub(crate) fn downsample(points: &[Point], max: usize) -> Vec<Point> {
     if max < 8 {
         return essentials(points, max);
     }
+    // A bucket has 1 to 7 points that matter; more buckets are tried as long as that fills up the answer.
     let mut buckets = max / 4;
-    loop {
-        let mut kept = Vec::with_capacity(max + 8);
-        for bucket in 0..buckets {
-            let part = &points[bucket * points.len() / buckets..(bucket + 1) * points.len() / buckets];
-            keep_of_bucket(part, &mut kept);
-        }
+    let mut best = None;
+    for _ in 0..TRIES {
+        let kept = of_buckets(points, buckets);
+        let next = buckets * max / kept.len().max(1);
         if kept.len() <= max {
-            return kept;
+            let full = kept.len() * 10 >= max * 9 || next <= buckets;
+            best = Some(kept);
+            if full {
+                break;
+            }
+            // A little less than what would just fit.
+            buckets = next - next / 32;
+        } else if best.is_some() || buckets == 1 {
+            break;
+        } else {
+            buckets = next.clamp(1, buckets - 1);
         }
-        if buckets == 1 {
-            return essentials(points, max);
-        }
-        buckets = (buckets * max / kept.len()).clamp(1, buckets - 1);
     }
+    best.unwrap_or_else(|| essentials(points, max))
+}
+
+fn of_buckets(points: &[Point], buckets: usize) -> Vec<Point> {
+    let mut kept = Vec::new();
+    for bucket in 0..buckets {
+        let part = &points[bucket * points.len() / buckets..(bucket + 1) * points.len() / buckets];
+        keep_of_bucket(part, &mut kept);
+    }
+    kept
 }
 
 /// The indices of a bucket that matter, in order.
@@ -308,7 +326,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn extremes_survive_and_the_limit_holds(values in proptest::collection::vec(any::<f64>(), 1..600), cap in 8usize..64, max in 8usize..64) {
+        fn extremes_survive_and_the_limit_holds(
+            values in proptest::collection::vec(any::<f64>(), 1..600), cap in 8usize..64, max in 8usize..64,
+        ) {
             let points = series(&values);
             let (sketch, kept) = sketch(&points, cap);
             let shown = downsample(&kept, max);

@@ -148,3 +148,37 @@ fn a_run_does_not_take_the_event_files_of_another_in_the_same_project() {
     end(process);
     assert!(all(&service, two.path()).is_empty());
 }
+
+#[test]
+fn event_files_in_a_private_tmp_are_found() {
+    let run = Run::new();
+    let made = event_file(run.path(), "made");
+    std::fs::write(&made, event(1, "private", 1.0)).unwrap();
+    let source = run.path().join("source");
+    std::fs::rename(&made, &source).unwrap();
+    // The copy is closed again, so that only a walk can find it.
+    let script = format!(
+        "mount -t tmpfs tmpfs /mnt && cp {source} /mnt/ && mount --move /mnt /tmp && \
+         mkdir /tmp/logs && mv /tmp/source /tmp/logs/events.out.tfevents.4000000000.host.1.0 && exec sleep 600",
+        source = source.display()
+    );
+    let Ok(process) = Command::new("unshare").args(["-m", "sh", "-c", &script]).stderr(Stdio::null()).spawn() else {
+        eprintln!("skipped: there is no `unshare` on this machine");
+        return;
+    };
+    let mut process = process;
+    let service = MetricService::new();
+    let live = LiveRun { init_pid: Some(process.id() as i32), ..run.live() };
+    service.started(live.clone());
+    let mut refused = false;
+    wait_until(&service, run.path(), |service| {
+        refused = process.try_wait().unwrap().is_some();
+        refused || all(service, run.path()).iter().any(|series| series.summary.name == "private")
+    });
+    if refused {
+        eprintln!("skipped: a private mount cannot be made here");
+        return;
+    }
+    end(process);
+    service.ended(&live.id);
+}

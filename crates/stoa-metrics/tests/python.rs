@@ -182,6 +182,7 @@ stoa.log({"name 5": 6}, step=2)
     let service = MetricService::new();
     let found = all(&service, run.path());
     assert_eq!(found.len(), 131_072);
+    assert_eq!(service.facts(run.path()).unwrap().lost, 140_000 - 131_072);
     let five = found.iter().find(|series| series.summary.name == "name 5").unwrap();
     assert_eq!(five.points.len(), 2);
     let warnings = String::from_utf8(output.stderr).unwrap();
@@ -246,6 +247,22 @@ stoa.summary(count=count)
         (found[0].summary.count, found[1].summary.count, facts.damaged),
         (100_000, facts.summary["count"].parse().unwrap(), 0)
     );
+}
+
+#[test]
+fn a_file_system_that_cannot_allocate_ahead_is_filled_with_zeros() {
+    let run = Run::new();
+    let script = r#"
+import errno, os
+def refuse(*_): raise OSError(errno.EOPNOTSUPP, "not here")
+os.posix_fallocate = refuse
+import stoa
+for n in range(10000): stoa.log({"loss": n}, step=n)
+import glob
+assert all(os.stat(path).st_blocks * 512 >= os.stat(path).st_size for path in glob.glob("metrics/*.stm"))
+"#;
+    let Some(_) = run.python(script) else { return };
+    assert_eq!(run.series()[0].summary.count, 10_000);
 }
 
 #[test]

@@ -115,7 +115,8 @@ fn take_lines(line: &mut Vec<u8>, piece: &[u8], loads: &mut BTreeMap<u32, Load>)
     }
 }
 
-/// One line of the report: `0, 37, 1024`, memory in MiB. What a device does not know reads `[N/A]` or `[Not Supported]`.
+/// One line of the report: `0, 37, 1024`, memory in MiB. What a device does not know reads `[N/A]` or `[Not
+/// Supported]`.
 fn parse(line: &str) -> Option<(u32, Load)> {
     let mut fields = line.split(',').map(str::trim);
     let index = fields.next()?.parse().ok()?;

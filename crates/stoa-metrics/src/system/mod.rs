@@ -5,9 +5,11 @@
 //! | series | unit | from |
 //! |---|---|---|
 //! | `system/cpu` | cores in use since the last sample | `cpuacct.usage`, `cpu.stat`, or the processes' `stat` |
-//! | `system/memory` | bytes | `memory.usage_in_bytes`, `memory.current`, or the sum of the processes' resident sets (shared pages count more than once; the proportional set takes too long to read) |
-//! | `system/read`, `system/write` | bytes per second | `blkio.throttle.io_service_bytes*`, `io.stat`, or the processes' `io` |
-//! | `system/gpu0/utilization`, `system/gpu0/memory` | percent, bytes | `nvidia-smi`; of the whole device, all its users |
+//! | `system/memory` | bytes | `memory.usage_in_bytes`, `memory.current`, or the processes' resident sets |
+//! | `system/read`, `system/write` | bytes/s | `blkio.throttle.io_service_bytes*`, `io.stat`, or the processes' `io` |
+//! | `system/gpu0/utilization`, `system/gpu0/memory` | percent, bytes | `nvidia-smi`, of all users |
+//!
+//! In the sum of resident sets shared pages count more than once; proportional sets take too long to read.
 
 mod gpu;
 mod usage;

@@ -110,8 +110,8 @@ fn stat_of(pid: i32) -> Option<(u64, u64)> {
     parse_stat(&text, rustix::param::clock_ticks_per_second(), rustix::param::page_size() as u64)
 }
 
-/// `pid (name) state ...`; the name may contain anything, so fields count from the last parenthesis. Numbering as in proc(5): utime is
-/// field 14, stime 15, rss 24.
+/// `pid (name) state ...`; the name may contain anything, so fields count from the last parenthesis. Numbering as in
+/// proc(5): utime is field 14, stime 15, rss 24.
 fn parse_stat(text: &str, ticks: u64, page: u64) -> Option<(u64, u64)> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();

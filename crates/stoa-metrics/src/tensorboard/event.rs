@@ -203,3 +203,76 @@ impl Varint {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    /// Value of the tag `t` in an event that TensorBoard 2.20 wrote for a tensor: what is between its tag and metadata.
+    fn tensor(value: &str) -> Option<f64> {
+        parse_tensor(&hex(value))
+    }
+
+    #[test]
+    fn a_scalar_of_tensorboardx_is_read() {
+        let event = parse(&hex("09c0a1118d5ec1da4110012a0f0a0d0a06782f6c6f7373150000003f"));
+        assert_eq!((event.step, event.wall_time.floor()), (1, 1_795_521_076.0));
+        assert_eq!(event.scalars, [Scalar { tag: "x/loss".to_owned(), value: 0.5 }]);
+    }
+
+    #[test]
+    fn a_scalar_of_tensorflow_2_is_read() {
+        let text = "0962b7108d5ec1da4110032a260a240a0776322f6c6f7373\
+                    420a080112002a040000803e4a0d0a090a077363616c6172732001";
+        // As above with field 5 (`float_val`); Keras writes field 4 (`tensor_content`).
+        let content = text.replace("2a040000803e", "22040000803e");
+        for text in [text, &content] {
+            let event = parse(&hex(text));
+            assert_eq!(event.scalars, [Scalar { tag: "v2/loss".to_owned(), value: 0.25 }]);
+            assert_eq!((event.step, event.other_kinds.len()), (3, 0));
+        }
+    }
+
+    #[test]
+    fn tensors_of_one_number_are_read_whatever_their_type() {
+        for (value, wanted) in [
+            ("080112002a040000003f", 0.5),
+            ("080212003208000000000000e03f", 0.5),
+            ("080312003a0afdffffffffffffffff01", -3.0),
+            ("08091200520afdffffffffffffffff01", -3.0),
+            ("081312006a028070", 0.5),
+            ("080412003a0107", 7.0),
+            ("080a12005a0101", 1.0),
+            ("080e12002202803f", 1.0),
+            ("08132202007c", f64::INFINITY),
+        ] {
+            assert_eq!(tensor(value), Some(wanted), "{value}");
+        }
+        for value in ["080112041202080222080000803f00000040", "08071200420474657874", "0801", "08011200220100"] {
+            assert_eq!(tensor(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn histograms_images_and_texts_are_no_scalars() {
+        let custom = parse(&hex("09000000000000f83f10feffffffffffffffff012a1d0a1b0a0174420a080112002a040000003f\
+             4a0a0a080a06637573746f6d"));
+        assert_eq!((custom.step, custom.scalars.len(), custom.other_kinds), (-2, 0, vec!["t".to_owned()]));
+        let text =
+            parse(&hex("092eb5118d5ec1da4110012a2a0a280a0e742f746578745f73756d6d617279420c080712041202080142026869\
+             4a080a060a0474657874"));
+        assert!(text.scalars.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = (parse(&bytes), parse_tensor(&bytes));
+        }
+    }
+}

@@ -68,8 +68,8 @@ impl Follower {
         }
     }
 
-    /// Looks for event files: those that the run's processes have open and, from time to time, in its folders. `claimed` says
-    /// which files other runs' processes have open.
+    /// Looks for event files: those that the run's processes have open and, from time to time, in its folders.
+    /// `claimed` says which files other runs' processes have open.
     pub(crate) fn discover(&mut self, run: &LiveRun, pids: &[i32], claimed: &HashSet<Identity>, last: bool) {
         let mut seen = Seen::default();
         discover::open_files(pids, &mut seen);

@@ -35,8 +35,9 @@ impl Records {
         self.position
     }
 
-    /// Hands the whole records of the next piece of the file to `sink`. Answers whether the position moved; it does not when the rest of the file is
-    /// missing, unfinished or damaged. As in TensorBoard, nothing after a damaged record is read.
+    /// Hands the whole records of the next piece of the file to `sink`. Answers whether the position moved; it does not
+    /// when the rest of the file is missing, unfinished or damaged. As in TensorBoard, nothing after a damaged record
+    /// is read.
     pub(crate) fn read_piece(&mut self, sink: &mut dyn FnMut(&[u8])) -> io::Result<bool> {
         if self.damaged {
             return Ok(false);
