@@ -232,9 +232,11 @@ impl Exec {
 
 /// Puts every signal back to its default action. Rust programs start with SIGPIPE ignored, which children inherit.
 pub fn default_signals() {
+    // `struct sigaction` of the kernel, all zeros: SIG_DFL without flags. The C library refuses signals 32 and 33.
+    let default = [0u64; 4];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL is no handler of ours; numbers that cannot be changed are refused by the kernel.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: SIG_DFL is no handler of ours; `default` is as large as the kernel's structure on every architecture.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8usize) };
     }
 }
 

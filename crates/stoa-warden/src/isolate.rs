@@ -3,7 +3,7 @@
 //! One tmpfs gives all folders that are private to the run; each is a subfolder of it bound to its place.
 
 use crate::host::Level;
-use rustix::fs::{Mode, OFlags, mkdirat, openat, symlinkat};
+use rustix::fs::{Mode, OFlags, fstat, mkdirat, openat, symlinkat};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -102,10 +102,10 @@ pub(crate) fn enter_view(
     for (folder, mount_point) in groups {
         view.bind(folder, mount_point, Some(Attributes::READ_ONLY), false)?;
     }
-    view.hide(&plan.state_dir)?;
     for step in &plan.mounts {
         view.step(step)?;
     }
+    view.hide_state(plan)?;
     for folder in &view.hidden {
         mount::add_attributes(folder.as_fd(), Attributes::READ_ONLY, false).doing("close hidden folders")?;
     }
@@ -180,6 +180,26 @@ impl View {
         let tree = mount::copy(null.as_fd(), false).doing(&what())?;
         mount::add_attributes(tree.as_fd(), Attributes::READ_ONLY, false).doing(&what())?;
         mount::attach(tree.as_fd(), place.as_fd()).doing(&what())
+    }
+
+    /// Hides the folder of the run's files wherever a mount shows it.
+    fn hide_state(&mut self, plan: &LaunchPlan) -> Result<(), Broken> {
+        let state = match mount::outside(&plan.state_dir) {
+            Err(Errno::NOENT) => return Ok(()),
+            found => fstat(found.doing("hide the files of the run")?).doing("hide the files of the run")?,
+        };
+        let shown = plan.mounts.iter().filter_map(|step| {
+            let below = Path::new(&plan.state_dir).strip_prefix(&step.source).ok()?;
+            (!step.source.is_empty()).then(|| Path::new(&step.target).join(below).display().to_string())
+        });
+        for path in shown.chain([plan.state_dir.clone()]) {
+            let same =
+                |place: OwnedFd| fstat(place).is_ok_and(|at| (at.st_dev, at.st_ino) == (state.st_dev, state.st_ino));
+            if self.inside(&path).is_ok_and(same) {
+                self.hide(&path)?;
+            }
+        }
+        Ok(())
     }
 
     fn proc(&mut self) -> Result<(), Broken> {
