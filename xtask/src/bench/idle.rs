@@ -31,6 +31,6 @@ pub(super) fn run(workspace: &Workspace, options: &Options, mut report: Report<'
     progress("");
     let share = (used()?.saturating_sub(before)).as_secs_f64() / start.elapsed().as_secs_f64() * 100.0;
     report.figure("daemon memory", Spread::of(&memory).context("nothing was measured")?, "MB");
-    report.figure("daemon cpu", Spread { min: share, median: share, max: share }, "% of a core");
+    report.figure("daemon cpu", Spread::only(share), "% of a core");
     Ok(report.finish())
 }

@@ -50,7 +50,7 @@ pub(crate) fn run(workspace: &Workspace, name: &str, options: &Options) -> Resul
         "run-true" => run_true::run(workspace, options, report),
         "cli" => cli::run(workspace, options, report),
         "python-start" => python_start::run(workspace, options, report),
-        "log" => log::run(workspace),
+        "log" => log::run(workspace, options, report),
         "idle" => idle::run(workspace, options, report),
         _ => bail!("there is no bench `{name}`; `cargo xtask bench --list` lists them"),
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Where peers that are not installed on the system are kept.
@@ -38,16 +38,23 @@ pub(super) fn packaged(program: &str, package: &str) -> Result<PathBuf> {
     find(program).with_context(|| format!("`{program}` is missing: apt-get install {package}"))
 }
 
-/// A Python interpreter with a package of the configured index.
-pub(super) fn python_package(package: &str) -> Result<PathBuf> {
-    let folder = cache()?.join(package);
+/// A Python interpreter with packages of the configured index, in an environment called `name`. A package that cannot
+/// be installed is left out: whoever imports it says so.
+pub(super) fn python_packages(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = cache()?.join(name);
     let python = folder.join("bin/python");
-    let import = |python: &Path| Command::new(python).args(["-c", &format!("import {package}")]).output();
-    if import(&python).is_ok_and(|done| done.status.success()) {
-        return Ok(python);
+    if !python.is_file() {
+        quietly(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
     }
-    quietly(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
-    quietly(Command::new(&python).args(["-m", "pip", "install", "--quiet", package]))?;
+    for package in packages {
+        let there = Command::new(&python).args(["-c", &format!("import {package}")]).output();
+        if !there.is_ok_and(|done| done.status.success()) {
+            let installed = quietly(Command::new(&python).args(["-m", "pip", "install", "--quiet", package]));
+            if let Err(error) = installed {
+                println!("skipped: {package}: {error:#}");
+            }
+        }
+    }
     Ok(python)
 }
 

@@ -88,6 +88,11 @@ impl<'a> Report<'a> {
         });
     }
 
+    /// A figure beside a peer's, compared elsewhere.
+    pub(super) fn ratio(&mut self, measure: &str, own: Spread, peer: (&str, Spread), ratio: Interval, unit: &str) {
+        self.row(&Row { measure, own: ("stoa", own), peer: Some(peer), ratio: Some(ratio), adds: None, unit });
+    }
+
     /// A figure without a peer.
     pub(super) fn figure(&mut self, measure: &str, spread: Spread, unit: &str) {
         self.row(&Row { measure, own: ("stoa", spread), peer: None, ratio: None, adds: None, unit });
@@ -131,6 +136,9 @@ fn judge(bound: &Bound, row: &Row<'_>) -> bool {
 }
 
 fn side(name: &str, spread: Spread, unit: &str) -> String {
+    if spread.min == spread.max {
+        return format!("{name} {} {unit}", number(spread.median));
+    }
     format!("{name} {} {unit} [{}, {}]", number(spread.median), number(spread.min), number(spread.max))
 }
 

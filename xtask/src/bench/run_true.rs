@@ -1,6 +1,6 @@
 //! `run-true`: start to exit code of an isolated `true`, against what else isolates or queues programs.
 
-use super::peers::{find, is_root, packaged, python_package, rust_package};
+use super::peers::{find, is_root, packaged, python_packages, rust_package};
 use super::report::Report;
 use super::stoa::Stoa;
 use super::worker::Subject;
@@ -88,7 +88,7 @@ fn oci(runtime: &str, folder: &Path) -> Result<Subject> {
 
 /// HyperQueue in a network of its own, since it listens on every address.
 fn hyperqueue(folder: &Path) -> Result<Subject> {
-    let python = python_package("hyperqueue")?.display().to_string();
+    let python = python_packages("hyperqueue", &["hyperqueue"])?.display().to_string();
     let script = folder.join("hyperqueue_worker.py");
     fs::write(&script, HYPERQUEUE_WORKER)?;
     // The script is itself the worker: what follows it on the line is not used.

@@ -12,6 +12,11 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
+    /// A figure whose spread is not known.
+    pub(crate) fn only(value: f64) -> Self {
+        Self { min: value, median: value, max: value }
+    }
+
     /// Of values that are all finite; `None` when there are none.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
