@@ -38,6 +38,7 @@ RETRY = 1.0
 
 _crc = Struct("<I").pack
 _point = Struct("<Iqqd").pack
+_sealed_point = Struct("<I28s").pack
 _text = Struct("<IqII").pack
 
 
@@ -102,10 +103,11 @@ def _log_outside(data, step=None):
 
 
 def _plan(ids):
-    """How points of these series are packed: the function, the number in front, what follows, the length of the frame."""
+    """How points of these series are packed: the function, the number in front, what follows, the seal, the length."""
     count = len(ids)
     tail = Struct("<%dI" % count).pack(*ids) + bytes(4 * (count % 2))
-    return Struct("<Iqq%dd" % count).pack, POINTS | count << 8, tail, 24 + 8 * count + len(tail)
+    size = 24 + 8 * count + len(tail)
+    return Struct("<Iqq%dd" % count).pack, POINTS | count << 8, tail, Struct("<I%ds" % (size - 4)).pack, size
 
 
 def _create(folder):
@@ -315,12 +317,13 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
         if len(items) == 1:
             number, value = items[0]
             write(sealed(_point(POINT | number << 8, time.time_ns(), step, value)), 1)
-            remember(tuple(data), (_point, POINT | number << 8, b"", 32))
+            remember(tuple(data), (_point, POINT | number << 8, b"", _sealed_point, 32))
             return
         for first in range(0, len(items), MAX_BATCH):
             part = items[first : first + MAX_BATCH]
-            plan = pack, word, tail, _ = _plan([number for number, _ in part])
-            write(sealed(pack(word, time.time_ns(), step, *[value for _, value in part]) + tail), len(part))
+            plan = pack, word, tail, seal, _ = _plan([number for number, _ in part])
+            body = pack(word, time.time_ns(), step, *[value for _, value in part]) + tail
+            write(seal(crc32(body), body), len(part))
             if len(part) == len(data):
                 remember(tuple(data), plan)
 
@@ -330,7 +333,7 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
         plans[names] = plan
 
     def log(
-        data, step=None, *, _now=time.time_ns, _crc32=crc32, _pack=_point, _pack_crc=_crc, _len=len, _tuple=tuple
+        data, step=None, *, _now=time.time_ns, _crc32=crc32, _pack=_point, _seal=_sealed_point, _len=len, _tuple=tuple
     ):
         """Log numbers of one training step: ``stoa.log({"loss": 0.5}, step=10)``.
 
@@ -345,12 +348,12 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
             if _len(data) == 1:
                 (name,) = data
                 body = _pack(words[name], _now(), step, data[name])
-                frame = _pack_crc(_crc32(body)) + body
+                frame = _seal(_crc32(body), body)
                 size = 32
             else:
-                pack, word, tail, size = plans[_tuple(data)]
+                pack, word, tail, seal, size = plans[_tuple(data)]
                 body = pack(word, _now(), step, *data.values()) + tail
-                frame = _pack_crc(_crc32(body)) + body
+                frame = seal(_crc32(body), body)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, struct_error):
             return log_any(data, step)
         if (end := (start := at) + size) <= limit: at = end; window[start:end] = frame; return  # noqa: E701, E702
@@ -363,9 +366,9 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
                 step = steps
                 steps = step + 1
         try:
-            pack, word, tail, size = plans[tuple(data)]
+            pack, word, tail, seal, _ = plans[tuple(data)]
             body = pack(word, time.time_ns(), step, *data.values()) + tail
-            frame = _crc(crc32(body)) + body
+            frame = seal(crc32(body), body)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, struct_error):
             return log_any(data, step)
         write(frame, len(data))
