@@ -105,3 +105,55 @@ pub(crate) fn definition(frame: &Frame<'_>) -> Option<((String, String), u32)> {
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Text, encode_point, encode_text};
+
+    fn open(run: &Path) -> (Appender, u32) {
+        let mut frames = 0;
+        let appender = Appender::open(run, c"a.stm", Origin::TensorBoard, &mut |frame| {
+            frames += 1;
+            matches!(frame, Frame::Text(text) if text.kind == kind::RESUME)
+        });
+        (appender.unwrap(), frames)
+    }
+
+    fn write(appender: &mut Appender, name: &str, complete: bool) -> u32 {
+        let id = appender.id("", name).unwrap();
+        encode_point(appender.frames(), id, 1, 1, 1.0);
+        if complete {
+            encode_text(appender.frames(), &Text { kind: kind::RESUME, time: 1, a: 0, b: 0, bytes: b"{}" });
+        }
+        appender.write().unwrap();
+        id
+    }
+
+    #[test]
+    fn what_follows_the_last_complete_frame_is_cut_off_and_its_names_are_defined_anew() {
+        let run = tempfile::tempdir().unwrap();
+        let (mut appender, _) = open(run.path());
+        assert_eq!((write(&mut appender, "a", true), write(&mut appender, "a", true)), (0, 0));
+        assert_eq!(write(&mut appender, "b", false), 1);
+        drop(appender);
+        let (mut appender, frames) = open(run.path());
+        assert_eq!(frames, 7, "a name and four frames of `a`, a name and a point of `b`");
+        assert_eq!((write(&mut appender, "c", true), write(&mut appender, "a", true)), (1, 0));
+        drop(appender);
+        assert_eq!(open(run.path()).1, 5 + 5);
+    }
+
+    #[test]
+    fn a_torn_end_is_cut_off() {
+        let run = tempfile::tempdir().unwrap();
+        let (mut appender, _) = open(run.path());
+        write(&mut appender, "a", true);
+        appender.file.write_all_at(&[9; 20], appender.end).unwrap();
+        drop(appender);
+        let (mut appender, _) = open(run.path());
+        write(&mut appender, "a", true);
+        drop(appender);
+        assert_eq!(open(run.path()).1, 3 + 2);
+    }
+}

@@ -15,6 +15,9 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// Time between two looks at the files of a watched run.
 const PEEK_EVERY: Duration = Duration::from_millis(100);
 
+/// Pieces of 256 KiB read of an event file before it is the next one's turn, so that no run keeps the thread to itself.
+const PIECES_AT_ONCE: usize = 256;
+
 /// What is to be done for a run now.
 struct Task {
     run: Arc<LiveRun>,
@@ -112,7 +115,8 @@ fn carry_out(shared: &Shared, task: &Task, gpus: &mut Gpus) {
             note(run, &mut work.problem, "cannot keep the samples of a run", sampled.err());
         }
     }
-    let read = work.events.read();
+    let pieces = if task.step == Step::Last { usize::MAX } else { PIECES_AT_ONCE };
+    let read = work.events.read(pieces);
     note(run, &mut work.problem, "cannot keep the points of TensorBoard files", read.err());
     drop(work);
     if task.step == Step::Last {

@@ -192,6 +192,8 @@ fn find_frame(file: &File, from: u64) -> io::Result<Option<u64>> {
     let mut start = from;
     let mut work = SEARCH_WORK;
     loop {
+        let Some(data) = next_data(file, start) else { return Ok(None) };
+        start = data;
         let len = read_up_to(file, &mut bytes, start)?;
         let whole = len - len % 8;
         for at in (0..whole).step_by(8) {
@@ -203,6 +205,17 @@ fn find_frame(file: &File, from: u64) -> io::Result<Option<u64>> {
             return Ok(None);
         }
         start += whole as u64;
+    }
+}
+
+/// The first multiple of 8 from `start` on that is not in a hole of the file; `None` when only a hole follows. A file may
+/// be larger than its disk.
+fn next_data(file: &File, start: u64) -> Option<u64> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(start)) {
+        Ok(data) => Some(start.max(data - data % 8)),
+        Err(rustix::io::Errno::NXIO) => None,
+        // File systems without holes.
+        Err(_) => Some(start),
     }
 }
 

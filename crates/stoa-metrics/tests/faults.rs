@@ -86,6 +86,15 @@ fn garbage_at_the_end_and_files_of_any_kind_are_passed_over() {
 }
 
 #[test]
+fn a_file_larger_than_any_disk_costs_no_time() {
+    let run = Run::new();
+    run.write("a.stm", &file(10));
+    let large = std::fs::File::options().write(true).open(&run.files()[0]).unwrap();
+    large.set_len(1 << 42).unwrap();
+    assert_eq!(steps(&run), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_file_of_a_later_version_is_counted_and_not_misread() {
     let run = Run::new();
     let mut bytes = file(10);

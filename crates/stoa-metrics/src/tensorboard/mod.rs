@@ -128,17 +128,18 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads what the event files have that is new, and writes it as points; answers whether there was anything.
-    pub(crate) fn read(&mut self) -> io::Result<bool> {
-        let Some(appender) = &mut self.appender else { return Ok(false) };
+    /// Reads what the event files have that is new, and writes it as points: at most so many pieces of each.
+    pub(crate) fn read(&mut self, pieces: usize) -> io::Result<()> {
+        let Some(appender) = &mut self.appender else { return Ok(()) };
         appender.write()?;
-        let mut any = false;
         for (identity, file) in &mut self.files {
-            while file.copy_piece(*identity, appender)? {
-                any = true;
+            for _ in 0..pieces {
+                if !file.copy_piece(*identity, appender)? {
+                    break;
+                }
             }
         }
-        Ok(any)
+        Ok(())
     }
 }
 
