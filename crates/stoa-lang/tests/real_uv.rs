@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use stoa_core::port::{Languages, Resolved, Step};
-use stoa_core::run::{Limits, Network, Program, RunSpec, Variable};
+use stoa_core::run::{Limits, Mount, Network, Program, RunSpec, Variable};
 use stoa_core::{Exit, Failure};
 use stoa_lang::{Config, LanguageService};
 
@@ -131,7 +131,8 @@ impl World {
 
     fn execute(&self, argv: &[String], env: &[Variable]) -> Output {
         let all = self.env.iter().chain(env).map(|variable| (&variable.name, &variable.value));
-        Command::new(&argv[0])
+        let program = if argv[0].contains('/') { PathBuf::from(&argv[0]) } else { on_path(&argv[0]).unwrap() };
+        Command::new(program)
             .args(&argv[1..])
             .env_clear()
             .envs(all)
@@ -331,6 +332,60 @@ fn a_python_that_is_nowhere_is_explained() {
     let failure = world.failure("a.py");
     assert_eq!(failure.exit, Exit::Unavailable);
     assert!(failure.error.starts_with("no Python fits"), "{failure}");
+}
+
+/// The command line in a mount namespace where `/tmp`, `/home` and `/root` are empty but for the project and the mounts.
+/// The worlds of these tests lie in `/tmp`, so that only what is named can be seen.
+fn confined(world: &World, argv: &[String], mounts: &[Mount]) -> Vec<String> {
+    let mut line: Vec<String> =
+        ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"].map(str::to_owned).into();
+    for hidden in ["/tmp", "/home", "/root"] {
+        line.extend(["--tmpfs".to_owned(), hidden.to_owned()]);
+    }
+    let project = Mount { path: world.path("home/code"), writable: true };
+    let mut all: Vec<&Mount> = mounts.iter().chain([&project]).collect();
+    all.sort_by_key(|mount| mount.path.components().count());
+    for mount in all {
+        let path = mount.path.display().to_string();
+        line.extend([if mount.writable { "--bind" } else { "--ro-bind" }.to_owned(), path.clone(), path]);
+    }
+    line.extend(["--chdir".to_owned(), world.path("home/code").display().to_string(), "--".to_owned()]);
+    line.extend_from_slice(argv);
+    line
+}
+
+#[test]
+fn the_named_mounts_suffice() {
+    use std::os::unix::fs::MetadataExt;
+    let works = |bwrap: &PathBuf| {
+        let status = Command::new(bwrap).args(["--ro-bind", "/", "/", "--", "/bin/true"]).output();
+        status.is_ok_and(|output| output.status.success())
+    };
+    if on_path("bwrap").filter(works).is_none() {
+        eprintln!("skipped: no bwrap that works");
+        return;
+    }
+    let Some(world) = World::new(true) else { return };
+    let world = world.without_index();
+    world.wheel("demo_pkg", "1.0");
+    // uv itself reads the wheels, which lie outside of what a preparation names.
+    std::fs::rename(world.path("wheels"), world.path("home/code/wheels")).unwrap();
+    let settings = world.path("home/.config/uv/uv.toml");
+    let text = std::fs::read_to_string(&settings).unwrap().replace("/wheels", "/home/code/wheels");
+    std::fs::write(settings, text).unwrap();
+    world.write("home/code/a.py", &block("\"demo-pkg\"", "import demo_pkg, ssl; print(demo_pkg.VERSION)"));
+    let first = world.resolve("a.py");
+    for step in &first.preparation.as_ref().unwrap().steps {
+        let output = world.execute(&confined(&world, &step.argv, &step.mounts), &step.env);
+        assert!(output.status.success(), "{}: {}", step.title, String::from_utf8_lossy(&output.stderr));
+    }
+    world.service().prepared(&first).unwrap();
+    let module = &find(&world.path("state/envs"), &|path| path.ends_with("demo_pkg.py"))[0];
+    assert!(std::fs::metadata(module).unwrap().nlink() >= 2, "hard links work within the mounts");
+    let second = world.resolve("a.py");
+    let output = world.execute(&confined(&world, &second.argv, &second.mounts), &second.env);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1.0\n");
 }
 
 #[test]
