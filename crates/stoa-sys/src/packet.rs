@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// The largest packet either side sends.
 pub const MAX_PACKET: usize = 128 << 10;
 /// The most descriptors a packet carries.
-pub const MAX_DESCRIPTORS: usize = 8;
+pub const MAX_DESCRIPTORS: usize = 24;
 
 /// A packet as it arrived.
 #[derive(Debug)]

@@ -517,6 +517,34 @@ mod tests {
     }
 
     #[test]
+    fn a_program_starts_in_the_group_of_version_2_it_is_given() {
+        use std::os::fd::AsFd;
+        let mounts = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(std::path::Path::new);
+        let Some(root) = mounts.into_iter().find(|mount| mount.join("cgroup.subtree_control").exists()) else {
+            eprintln!("skipped: no cgroup version 2 is mounted");
+            return;
+        };
+        let folder = root.join(format!("stoa-test-{}", std::process::id()));
+        if let Err(error) = std::fs::create_dir(&folder) {
+            eprintln!("skipped: no cgroup can be made: {error}");
+            return;
+        }
+        let group = std::fs::File::open(&folder).unwrap();
+        let script = format!("grep -q '^0::.*/stoa-test-{}$' /proc/self/cgroup", std::process::id());
+        let exec = Exec::new(&texts(&["sh", "-c", &script]), &texts(&["PATH=/bin:/usr/bin"])).unwrap();
+        let paths = [CString::new("/bin/sh").unwrap()];
+        let child = spawn(Some(group.as_fd()), &mut || Failed { step: 3, errno: exec.run(&paths) }).unwrap();
+        let (_, status) =
+            rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty()).unwrap().unwrap();
+        let failed = spawn(Some(group.as_fd()), &mut || Failed { step: 4, errno: Errno::PERM }).unwrap_err();
+        assert_eq!(failed, Failed { step: 4, errno: Errno::PERM });
+        while rustix::process::wait(rustix::process::WaitOptions::NOHANG).is_ok_and(|reaped| reaped.is_none()) {}
+        let removed = std::fs::remove_dir(&folder);
+        assert_eq!(status.exit_status(), Some(0));
+        removed.unwrap();
+    }
+
+    #[test]
     fn a_zero_byte_in_an_argument_is_refused() {
         assert_eq!(Exec::new(&texts(&["a\0b"]), &[]).err(), Some(Errno::INVAL));
     }

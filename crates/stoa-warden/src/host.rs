@@ -1,6 +1,6 @@
 //! What this host can enforce, found once by trying, and what that means for a plan.
 
-use crate::isolate::{self, Broken, Doing};
+use crate::isolate::{self, Broken, Doing, View};
 use crate::refusal::{Cause, Refusal};
 use rustix::process::{getegid, geteuid};
 use std::io::{Read, Write};
@@ -194,16 +194,12 @@ fn entry(name: &str, asked: bool, state: Result<String, String>) -> Mechanism {
 
 /// Carries the whole set-up out in a child.
 fn try_level(level: Level, user: (u32, u32), private_network: bool) -> Result<(), String> {
-    let plan = LaunchPlan {
-        hostname: "stoa".into(),
-        state_dir: "/nonexistent".into(),
-        private_network,
-        ..LaunchPlan::default()
-    };
+    let plan = LaunchPlan { state_dir: "/nonexistent".into(), ..LaunchPlan::default() };
     let network = if private_network { namespace::NETWORK } else { 0 };
     trial(level.namespaces() | network, || {
-        isolate::enter_namespaces(&plan, level, user)?;
-        isolate::enter_view(&plan, landlock::abi(), &[])?;
+        isolate::enter_namespaces(level, user, private_network)?;
+        rustix::system::sethostname(b"stoa").doing("set the host name")?;
+        View::base(private_network)?.enter(&plan, landlock::abi(), &[])?;
         process::drop_bounding_set().doing("drop capabilities")?;
         process::unshare_cgroup().doing("make a cgroup namespace")?;
         process::drop_capabilities().doing("drop capabilities")

@@ -5,21 +5,21 @@
 
 use crate::control::{Connections, Feed};
 use crate::host::{Host, Level};
-use crate::isolate::{self, Broken, Doing};
+use crate::isolate::{self, Broken, Doing, View};
 use crate::kept::{Kept, Moved};
-use crate::launch::Files;
+use crate::order::{self, Files};
+use crate::plan;
 use crate::program::{self, NotStarted, Start};
 use crate::remains;
 use prost::Message;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, fcntl_setfl};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, fcntl_setfl, flock, openat};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use stoa_proto::output::Stream;
 use stoa_proto::warden::{Ended, Hello, LaunchPlan, Started, Stop, ended::Cause, from_init, to_init};
-use stoa_sys::cgroup::Group;
 use stoa_sys::landlock::Rules;
 use stoa_sys::process::{self, Pid, Reaped};
 use stoa_sys::{Errno, exit_record, output};
@@ -29,46 +29,97 @@ const DYING_MS: u64 = 10_000;
 /// The longest text of a failed step in a record.
 const MAX_WHAT: usize = 1024;
 
-/// Runs in the child of the warden and ends with the run.
-pub(crate) fn main(host: &Host, plan: &LaunchPlan, files: &Files, group: &Group) -> ! {
+/// Runs in the child of the warden: prepares everything that does not depend on a plan, waits for an order on `orders`, and
+/// ends with the run, or with the warden when no order has come.
+pub(crate) fn main(host: &Host, private_network: bool, orders: &OwnedFd) -> ! {
     process::block_signals(true);
     rustix::process::umask(Mode::empty());
-    let code = match supervise(host, plan, files, group) {
-        Ok(()) => 0,
-        Err(broken) => {
-            let errno = broken.errno.raw_os_error();
-            let what = broken.what.chars().take(MAX_WHAT).collect();
-            let ended = Ended {
-                cause: Cause::SetupFailed.into(),
-                code: errno,
-                what,
-                attempt: plan.attempt,
-                ..Ended::default()
-            };
-            let connections = files.control.try_clone().map(|control| Connections::new(control, host.user.0));
-            conclude(files, connections.ok().as_ref(), ended);
-            1
-        }
+    let base = Base::prepare(host, private_network, orders);
+    let Some((files, groups)) = order::receive(orders) else { process::exit_now(0) };
+    let code = match plan::read(&files.plan) {
+        // The warden has read and checked the same plan; what has changed it since then is not to be obeyed.
+        Err(_) => 1,
+        Ok(plan) => carry_out(host, &plan, base, &files, &groups),
     };
     process::exit_now(code)
 }
 
-/// Writes the record and tells the daemon.
+fn carry_out(
+    host: &Host,
+    plan: &LaunchPlan,
+    base: Result<Base, Broken>,
+    files: &Files,
+    groups: &[(String, String)],
+) -> i32 {
+    let Err(broken) = base.and_then(|base| supervise(host, plan, base, files, groups)) else { return 0 };
+    let errno = broken.errno.raw_os_error();
+    let what = broken.what.chars().take(MAX_WHAT).collect();
+    let ended =
+        Ended { cause: Cause::SetupFailed.into(), code: errno, what, attempt: plan.attempt, ..Ended::default() };
+    let connections = files.control.try_clone().map(|control| Connections::new(control, host.user.0));
+    conclude(files, connections.ok().as_ref(), ended);
+    1
+}
+
+/// What is prepared before the plan is known.
+struct Base {
+    /// The process id of init as the daemon sees it.
+    pid: i32,
+    null: OwnedFd,
+    children: OwnedFd,
+    /// None where there are no namespaces.
+    view: Option<View>,
+}
+
+impl Base {
+    fn prepare(host: &Host, private_network: bool, orders: &OwnedFd) -> Result<Self, Broken> {
+        use rustix::process::set_child_subreaper;
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let null = openat(CWD, "/dev/null", flags, Mode::empty()).doing("open /dev/null")?;
+        let keep = &mut [orders.as_raw_fd(), null.as_raw_fd()];
+        process::close_others(keep, null.as_fd()).doing("close descriptors")?;
+        rustix::process::setsid().doing("begin a session")?;
+        // The old `/proc` is still there, and in it the process id of the namespace outside.
+        let pid = std::fs::read_link("/proc/self").doing("read the own process id")?;
+        let pid = pid.to_str().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+        let children = process::watch_children().doing("watch for the end of processes")?;
+        let mut view = None;
+        if host.level == Level::None {
+            set_child_subreaper(Some(rustix::process::getpid())).doing("adopt orphaned processes")?;
+        } else {
+            isolate::enter_namespaces(host.level, host.user, private_network)?;
+            view = Some(View::base(private_network)?);
+        }
+        forbid_tracing()?;
+        Ok(Self { pid, null, children, view })
+    }
+}
+
+fn forbid_tracing() -> Result<(), Broken> {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("forbid tracing")
+}
+
+/// Writes the record, gives the lock up and tells the daemon, in this order: who finds the lock free finds the record, and who is
+/// told may start the next attempt.
 fn conclude(files: &Files, connections: Option<&Connections>, mut ended: Ended) {
     ended.ended_unix_nanos = output::now();
     let _daemon_sees_no_record = exit_record::write(&files.exit, &ended.encode_to_vec());
+    let _freed_by_exit = flock(&files.lock, FlockOperation::Unlock);
     if let Some(connections) = connections {
         connections.tell(from_init::What::Ended(ended), &[]);
     }
 }
 
-fn supervise(host: &Host, plan: &LaunchPlan, files: &Files, group: &Group) -> Result<(), Broken> {
-    protect(host.level, files)?;
-    // The old `/proc` is still there, and in it the process id of the namespace outside.
-    let pid = std::fs::read_link("/proc/self").doing("read the own process id")?;
-    let pid = pid.to_str().and_then(|pid| pid.parse().ok()).unwrap_or(0);
-    let children = process::watch_children().doing("watch for the end of processes")?;
-    let rules = isolate(host, plan, group)?;
+fn supervise(
+    host: &Host,
+    plan: &LaunchPlan,
+    base: Base,
+    files: &Files,
+    groups: &[(String, String)],
+) -> Result<(), Broken> {
+    let Base { pid, null, children, view } = base;
+    let rules = isolate(host, plan, view, groups)?;
     let connections = Connections::new(files.control.try_clone().doing("open the control socket")?, host.user.0);
     let kept = Kept::new(files.output.as_fd(), files.index.as_fd(), plan.attempt).doing("open the output")?;
     let mut supervisor = Supervisor {
@@ -76,6 +127,7 @@ fn supervise(host: &Host, plan: &LaunchPlan, files: &Files, group: &Group) -> Re
         pid,
         plan,
         files,
+        null,
         children,
         connections,
         kept,
@@ -105,31 +157,24 @@ fn supervise(host: &Host, plan: &LaunchPlan, files: &Files, group: &Group) -> Re
     Ok(())
 }
 
-/// Cuts the process off from what it has inherited, and from other processes of the same user.
-fn protect(level: Level, files: &Files) -> Result<(), Broken> {
-    use rustix::process::{DumpableBehavior, set_child_subreaper, set_dumpable_behavior};
-    process::close_others(&mut files.numbers(), files.null.as_fd()).doing("close descriptors")?;
-    rustix::process::setsid().doing("begin a session")?;
-    if level == Level::None {
-        set_child_subreaper(Some(rustix::process::getpid())).doing("adopt orphaned processes")?;
-        set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("forbid tracing")?;
-    }
-    Ok(())
-}
-
-/// Everything that happens before the program; answers the Landlock rules for it.
-fn isolate(host: &Host, plan: &LaunchPlan, group: &Group) -> Result<Option<Rules>, Broken> {
-    let mut rules = None;
-    if host.level != Level::None {
-        isolate::enter_namespaces(plan, host.level, host.user)?;
-        rules = isolate::enter_view(plan, host.landlock, &isolate::group_binds(group.mounted()))?;
-        process::drop_bounding_set().doing("drop capabilities")?;
-    } else if let Some(abi) = host.landlock {
-        rules = Some(isolate::rules_without_view(plan, abi)?);
-    }
-    // Changing credentials makes a process dumpable or not by the system's setting: this comes after the last change.
-    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).doing("forbid tracing")?;
+/// Everything of the plan that comes before the program; answers the Landlock rules for it.
+fn isolate(
+    host: &Host,
+    plan: &LaunchPlan,
+    view: Option<View>,
+    groups: &[(String, String)],
+) -> Result<Option<Rules>, Broken> {
+    let rules = match view {
+        None => host.landlock.map(|abi| isolate::rules_without_view(plan, abi)).transpose()?,
+        Some(view) => {
+            if !plan.hostname.is_empty() {
+                rustix::system::sethostname(plan.hostname.as_bytes()).doing("set the host name")?;
+            }
+            let rules = view.enter(plan, host.landlock, groups)?;
+            process::drop_bounding_set().doing("drop capabilities")?;
+            rules
+        }
+    };
     rustix::thread::set_no_new_privs(true).doing("set no_new_privs")?;
     rustix::process::chdir(plan.cwd.as_str()).doing(&format!("enter {}", plan.cwd))?;
     rustix::process::umask(Mode::from(if plan.umask == 0 { 0o022 } else { plan.umask & 0o777 }));
@@ -160,6 +205,7 @@ struct Supervisor<'a> {
     pid: i32,
     plan: &'a LaunchPlan,
     files: &'a Files,
+    null: OwnedFd,
     children: OwnedFd,
     connections: Connections,
     kept: Kept<'a>,
@@ -195,7 +241,7 @@ impl Supervisor<'_> {
             Ends::Terminal(slave) => [slave.as_fd(); 3],
             Ends::Pipes { input } => {
                 let [(_, out), (_, err)] = self.files.pipes.as_ref().expect("made unless there is a terminal");
-                [input.as_ref().unwrap_or(&self.files.null).as_fd(), out.as_fd(), err.as_fd()]
+                [input.as_ref().unwrap_or(&self.null).as_fd(), out.as_fd(), err.as_fd()]
             }
         };
         let limit = self.plan.limits.unwrap_or_default().pids;
@@ -244,18 +290,20 @@ impl Supervisor<'_> {
             return Ok(Ends::Pipes { input: None });
         }
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("open a pipe")?;
-        fcntl_setfl(&write, rustix::fs::OFlags::NONBLOCK).doing("open a pipe")?;
+        fcntl_setfl(&write, OFlags::NONBLOCK).doing("open a pipe")?;
         self.feed = Feed::new(Some(write), false);
         Ok(Ends::Pipes { input: Some(read) })
     }
 
     /// Closes what only the program may hold, and gives the last capabilities up.
     fn close_program_side(&self) -> Result<(), Broken> {
-        let null = self.files.null.as_fd();
+        let null = self.null.as_fd();
         for (_, write) in self.files.pipes.iter().flatten() {
             process::replace(write.as_fd(), null).doing("close the program's side of its pipes")?;
         }
-        process::drop_capabilities().doing("drop capabilities")
+        process::drop_capabilities().doing("drop capabilities")?;
+        // A change of capabilities can make a process dumpable by the system's setting.
+        forbid_tracing()
     }
 
     /// Supervises until the end.

@@ -72,14 +72,14 @@ const KEPT_OF_RUN: [&str; 5] = [
 const PRIVATE_TEMPORARY: [(&str, &str); 3] = [("tmp", "/tmp"), ("vartmp", "/var/tmp"), ("shm", "/dev/shm")];
 
 /// Maps the user and group of the caller to themselves, and nobody else.
-pub(crate) fn identity(uid: u32, gid: u32) -> Result<(), Broken> {
+fn identity(uid: u32, gid: u32) -> Result<(), Broken> {
     fs::write("/proc/self/setgroups", "deny").doing("deny setgroups")?;
     fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).doing("map the user")?;
     fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).doing("map the group")
 }
 
 /// The view under construction.
-struct View {
+pub(crate) struct View {
     root: OwnedFd,
     scratch: OwnedFd,
     made: u32,
@@ -87,34 +87,43 @@ struct View {
     hidden: Vec<OwnedFd>,
 }
 
-/// Builds the view of the plan and makes it the root. Answers the Landlock rules for it, not in force yet.
-/// `groups` are the run's cgroup folders with the mount points of their hierarchies.
-pub(crate) fn enter_view(
-    plan: &LaunchPlan,
-    abi: Option<u32>,
-    groups: &[(String, String)],
-) -> Result<Option<Rules>, Broken> {
-    let mut view = View::new()?;
-    view.proc()?;
-    view.private_folders()?;
-    view.devices(&plan.devices)?;
-    view.run(plan.private_network)?;
-    for (folder, mount_point) in groups {
-        view.bind(folder, mount_point, Some(Attributes::READ_ONLY), false)?;
-    }
-    for step in &plan.mounts {
-        view.step(step)?;
-    }
-    view.hide_state(plan)?;
-    for folder in &view.hidden {
-        mount::add_attributes(folder.as_fd(), Attributes::READ_ONLY, false).doing("close hidden folders")?;
-    }
-    let rules = abi.map(|abi| view.rules(plan, abi)).transpose()?;
-    mount::enter(view.root.as_fd()).doing("make the view the root")?;
-    Ok(rules)
-}
-
 impl View {
+    /// Everything that is the same for every run.
+    pub(crate) fn base(private_network: bool) -> Result<Self, Broken> {
+        let mut view = Self::new()?;
+        view.proc()?;
+        view.private_folders()?;
+        view.devices()?;
+        view.run(private_network)?;
+        Ok(view)
+    }
+
+    /// Adds what `plan` says and makes the view the root. Answers the Landlock rules for it, not in force yet.
+    /// `groups` are the run's cgroup folders with the mount points of their hierarchies.
+    pub(crate) fn enter(
+        mut self,
+        plan: &LaunchPlan,
+        abi: Option<u32>,
+        groups: &[(String, String)],
+    ) -> Result<Option<Rules>, Broken> {
+        for path in &plan.devices {
+            self.bind(path, path, None, false)?;
+        }
+        for (folder, mount_point) in groups {
+            self.bind(folder, mount_point, Some(Attributes::READ_ONLY), false)?;
+        }
+        for step in &plan.mounts {
+            self.step(step)?;
+        }
+        self.hide_state(plan)?;
+        for folder in &self.hidden {
+            mount::add_attributes(folder.as_fd(), Attributes::READ_ONLY, false).doing("close hidden folders")?;
+        }
+        let rules = abi.map(|abi| self.rules(plan, abi)).transpose()?;
+        mount::enter(self.root.as_fd()).doing("make the view the root")?;
+        Ok(rules)
+    }
+
     fn new() -> Result<Self, Broken> {
         const WHAT: &str = "make the read-only view of the system";
         mount::make_private().doing("detach mount propagation")?;
@@ -244,8 +253,8 @@ impl View {
         Ok(())
     }
 
-    fn devices(&self, more: &[String]) -> Result<(), Broken> {
-        for path in NODES.into_iter().chain(more.iter().map(String::as_str)) {
+    fn devices(&self) -> Result<(), Broken> {
+        for path in NODES {
             self.bind(path, path, None, false)?;
         }
         let folder = self.inside("/dev").doing("fill /dev")?;
@@ -310,21 +319,13 @@ fn rules(plan: &LaunchPlan, abi: u32, find: impl Fn(&str) -> stoa_sys::Result<Ow
     Ok(rules)
 }
 
-/// What comes before the view: identity, network, host name.
-pub(crate) fn enter_namespaces(plan: &LaunchPlan, level: Level, user: (u32, u32)) -> Result<(), Broken> {
+/// What comes before the view: identity and network.
+pub(crate) fn enter_namespaces(level: Level, user: (u32, u32), private_network: bool) -> Result<(), Broken> {
     if level == Level::Full {
         identity(user.0, user.1)?;
     }
-    if plan.private_network {
+    if private_network {
         process::loopback_up().doing("switch the loopback device on")?;
     }
-    if !plan.hostname.is_empty() {
-        rustix::system::sethostname(plan.hostname.as_bytes()).doing("set the host name")?;
-    }
     Ok(())
-}
-
-/// The cgroup folders of a run with the mount points of their hierarchies, as text.
-pub(crate) fn group_binds<'a>(group: impl Iterator<Item = (&'a Path, &'a Path)>) -> Vec<(String, String)> {
-    group.map(|(folder, point)| (folder.display().to_string(), point.display().to_string())).collect()
 }

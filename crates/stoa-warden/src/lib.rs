@@ -18,10 +18,12 @@ mod init;
 mod isolate;
 mod kept;
 mod launch;
+mod order;
 mod plan;
 mod program;
 mod refusal;
 mod remains;
 mod serve;
+mod spare;
 
 pub use serve::{SOCKET, run, serve};

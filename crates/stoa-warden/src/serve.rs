@@ -3,10 +3,10 @@
 use crate::host::Host;
 use crate::launch;
 use crate::refusal::{Cause, Refusal};
+use crate::spare::Spares;
 use prost::Message;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
-use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use stoa_proto::warden::{CgroupLimits, LaunchPlan, Probed, Removed, Reply, Reque
 use stoa_sys::Errno;
 use stoa_sys::cgroup::{self, Counted};
 use stoa_sys::packet::{self, retry};
-use stoa_sys::process::{self, Pid};
+use stoa_sys::process;
 
 /// The descriptor of the daemon's socket in a warden that was started as a program.
 pub const SOCKET: i32 = 3;
@@ -26,6 +26,8 @@ const LOCK: &str = "STOA_WARDEN_LOCK";
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two attempts to remove a group.
 const PAUSE: Duration = Duration::from_millis(4);
+/// Time without a request before a spare is made: making it must not slow down the run that has just begun.
+const QUIET: Duration = Duration::from_millis(4);
 
 /// The whole program: takes the socket from descriptor [`SOCKET`] and the lock file from `STOA_WARDEN_LOCK`, and serves.
 pub fn run() -> ExitCode {
@@ -48,7 +50,7 @@ pub fn serve(socket: OwnedFd) -> ExitCode {
     let (Ok(_lock), Ok(children)) = (lock(), process::watch_children()) else {
         return ExitCode::from(Exit::Unavailable.code());
     };
-    let mut warden = Warden { host: Host::probe(), socket, children, inits: HashSet::new(), removals: Vec::new() };
+    let mut warden = Warden { host: Host::probe(), socket, children, spares: Spares::new(), removals: Vec::new() };
     warden.serve();
     ExitCode::SUCCESS
 }
@@ -66,8 +68,7 @@ struct Warden {
     host: Host,
     socket: OwnedFd,
     children: OwnedFd,
-    /// Inits that have not ended, to tell their ends from those of trial processes.
-    inits: HashSet<Pid>,
+    spares: Spares,
     removals: Vec<Removal>,
 }
 
@@ -84,8 +85,10 @@ impl Warden {
     fn serve(&mut self) {
         let mut buffer = Vec::new();
         loop {
-            if self.wait().is_err() {
-                return;
+            match self.wait() {
+                Ok(true) => {}
+                Ok(false) => self.spares.refill(&self.host),
+                Err(_) => return,
             }
             self.reap();
             self.remove();
@@ -100,18 +103,22 @@ impl Warden {
         }
     }
 
-    fn wait(&self) -> stoa_sys::Result<()> {
-        let pause = Timespec { tv_sec: 0, tv_nsec: PAUSE.subsec_nanos().into() };
-        let limit = (!self.removals.is_empty()).then_some(&pause);
-        let mut fds = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
-        retry(|| poll(&mut fds, limit)).map(drop)
+    /// Waits for something to happen; answers whether it did before it was time to look after groups and spares.
+    fn wait(&mut self) -> stoa_sys::Result<bool> {
+        let pause = if !self.removals.is_empty() { Some(PAUSE) } else { self.spares.wants_one().then_some(QUIET) };
+        let pause = pause.map(|pause| Timespec { tv_sec: 0, tv_nsec: pause.subsec_nanos().into() });
+        let mut fds = vec![PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&self.children, PollFlags::IN)];
+        fds.extend(self.spares.mounts().map(|mounts| PollFd::from_borrowed_fd(mounts, PollFlags::PRI)));
+        let happened = retry(|| poll(&mut fds, pause.as_ref()))? > 0;
+        let changed = fds.get(2).is_some_and(|mounts| !mounts.revents().is_empty());
+        self.spares.drop_stale(changed);
+        Ok(happened)
     }
 
-    fn reap(&mut self) {
+    /// Reaps inits and spares that have ended; what they did is in their records.
+    fn reap(&self) {
         let _already_read = rustix::io::read(&self.children, &mut [0u8; 1024][..]);
-        while let Ok(Some(reaped)) = process::reap() {
-            self.inits.remove(&reaped.pid);
-        }
+        while let Ok(Some(_)) = process::reap() {}
     }
 
     fn answer(&mut self, bytes: &[u8], descriptors: Vec<OwnedFd>) {
@@ -124,15 +131,18 @@ impl Warden {
             None => self.reply(serial, reply::What::Refused(Refusal::Empty.into()), &[]),
             Some(request::What::Probe(_)) => self.reply(serial, reply::What::Probed(self.probed()), &[]),
             Some(request::What::RemoveCgroup(asked)) => self.begin_removal(serial, asked.run_id),
-            Some(request::What::Launch(_)) => match launch::launch(&self.host, descriptors.first()) {
+            Some(request::What::Launch(_)) => match self.launch(descriptors) {
                 Err(refusal) => self.reply(serial, reply::What::Refused(refusal.into()), &[]),
                 Ok(started) => {
-                    self.inits.insert(started.init);
                     let descriptors: Vec<_> = started.descriptors.iter().map(AsFd::as_fd).collect();
                     self.reply(serial, reply::What::Launched(started.launched), &descriptors);
                 }
             },
         }
+    }
+
+    fn launch(&mut self, descriptors: Vec<OwnedFd>) -> Result<launch::Started, Refusal> {
+        launch::launch(&self.host, &mut self.spares, descriptors.into_iter().next())
     }
 
     /// Every mechanism, as if a plan asked for all.

@@ -7,7 +7,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use stoa_proto::warden::{
@@ -63,10 +63,21 @@ impl Warden {
 
     /// As another user; only root can.
     pub(crate) fn start_as(user: Option<u32>) -> Self {
+        Self::start_in(&[], user)
+    }
+
+    /// With `wrapper`, a program and its arguments that execute the program named after them.
+    pub(crate) fn start_in(wrapper: &[&str], user: Option<u32>) -> Self {
         let (near, far) = packet::pair().expect("socket pair");
         let program = program_for(user);
-        let mut command = Command::new(program);
-        command.arg0("stoa-warden");
+        let mut command = match wrapper {
+            [] => Command::new(program),
+            [first, rest @ ..] => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
         if let Some(user) = user {
             command.uid(user).gid(user);
         }
@@ -74,6 +85,13 @@ impl Warden {
         let child = command.spawn().expect("start the warden");
         drop(command);
         Self { child, socket: Some(near), user, serial: 0 }
+    }
+
+    /// Whether it answers.
+    pub(crate) fn alive(&mut self) -> bool {
+        self.serial += 1;
+        let bytes = Request { serial: self.serial, what: Some(request::What::Probe(Probe {})) }.encode_to_vec();
+        packet::send(self.socket(), &bytes, &[]).is_ok() && receive(self.socket()).is_some()
     }
 
     pub(crate) fn socket(&self) -> &OwnedFd {
