@@ -20,6 +20,8 @@ pub struct Metadata {
     pub uv_settings: bool,
     /// Whether `[tool.uv]` names sources on this machine, so that the block means something else elsewhere.
     pub local_sources: bool,
+    /// Those of them that are copied when they are installed, relative to the script.
+    pub copied_sources: Vec<String>,
 }
 
 /// What is wrong with a block.
@@ -116,15 +118,22 @@ fn parse(block: &Block) -> Result<Metadata, BadMetadata> {
         }
         Some(_) => return Err(bad(line("requires-python"), "`requires-python` must be a string".to_owned())),
     };
-    let (uv_settings, local_sources) = match table.get("tool") {
-        None => (false, false),
-        Some(toml::Value::Table(tool)) => (tool.contains_key("uv"), has_local_sources(tool)),
+    let (uv_settings, sources) = match table.get("tool") {
+        None => (false, Vec::new()),
+        Some(toml::Value::Table(tool)) => (tool.contains_key("uv"), local_sources(tool)),
         Some(_) => return Err(bad(line("tool"), "`tool` must be a table".to_owned())),
     };
     if block.content.lines().any(|line| line.starts_with("tool.")) {
         return Err(bad(line("tool."), "write settings of tools as a table: `[tool.uv]`".to_owned()));
     }
-    Ok(Metadata { text: block.content.clone(), dependencies, requires_python, uv_settings, local_sources })
+    Ok(Metadata {
+        text: block.content.clone(),
+        dependencies,
+        requires_python,
+        uv_settings,
+        local_sources: !sources.is_empty(),
+        copied_sources: copied(&sources),
+    })
 }
 
 /// The strings of a list; `None` for anything else.
@@ -132,12 +141,25 @@ pub(crate) fn strings(value: &toml::Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
-/// Whether `[tool.uv.sources]` has an entry with `path` or `workspace`.
-fn has_local_sources(tool: &toml::Table) -> bool {
+/// The entries of `[tool.uv.sources]` with `path` or `workspace`.
+fn local_sources(tool: &toml::Table) -> Vec<&toml::Value> {
     let sources = tool.get("uv").and_then(|uv| uv.get("sources")).and_then(toml::Value::as_table);
-    let local = |source: &toml::Value| source.get("path").is_some() || source.get("workspace").is_some();
-    let entry = |source: &toml::Value| source.as_array().map_or_else(|| local(source), |list| list.iter().any(local));
-    sources.is_some_and(|sources| sources.values().any(entry))
+    let entries = sources.into_iter().flat_map(toml::Table::values);
+    let single = entries.flat_map(|entry| entry.as_array().map_or_else(|| vec![entry], |list| list.iter().collect()));
+    single.filter(|entry| entry.get("path").is_some() || entry.get("workspace").is_some()).collect()
+}
+
+/// The paths of those that are not linked (`editable`): their content at the time of installation counts.
+fn copied(sources: &[&toml::Value]) -> Vec<String> {
+    let linked = |entry: &toml::Value| entry.get("editable").and_then(toml::Value::as_bool) == Some(true);
+    let copied = sources.iter().filter(|entry| !linked(entry));
+    copied.filter_map(|entry| entry.get("path")?.as_str().map(str::to_owned)).collect()
+}
+
+/// The paths that a project file installs by copying.
+pub(crate) fn copied_by(project: &toml::Table) -> Vec<String> {
+    let tool = project.get("tool").and_then(toml::Value::as_table);
+    tool.map(|tool| copied(&local_sources(tool))).unwrap_or_default()
 }
 
 /// How many lines precede a byte of the text.

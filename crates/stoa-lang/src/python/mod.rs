@@ -82,6 +82,8 @@ impl Request<'_> {
         if let Some(dir) = how.script().and_then(Path::parent).filter(|_| metadata.local_sources) {
             print.add("folder", &text(dir));
         }
+        let copied = metadata.copied_sources.iter().map(|path| self.script.folder().join(path));
+        print.state(&copied.collect::<Vec<_>>());
         print.file("lock", &lock);
         let wanted = Wanted::Block { metadata, how };
         self.managed(print, &base, words, &wanted)
@@ -104,6 +106,7 @@ impl Request<'_> {
             print.add("lock", &lock.text);
         }
         print.file("uv.toml", &project.root.join("uv.toml"));
+        print.state(&project.copied);
         // An installed project is linked to its folder, and so are sources on this machine.
         let lock = project.lock.as_ref().map_or("", |lock| lock.text.as_str());
         let local = ["path = ", "editable = ", "directory = ", "virtual = ", "workspace = "];
@@ -129,6 +132,7 @@ impl Request<'_> {
         if requirements.local {
             print.add("folder", &text(dir));
         }
+        print.state(&requirements.copied);
         self.managed(print, &base, words, &Wanted::File(requirements))
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Project {
     pub(crate) dev_group: bool,
     /// Whether there is anything to install.
     pub(crate) declares: bool,
+    /// Paths that are copied when they are installed, so that their content counts.
+    pub(crate) copied: Vec<PathBuf>,
     /// `uv.lock` beside it or at the root of its workspace.
     pub(crate) lock: Option<Lock>,
 }
@@ -64,6 +66,8 @@ pub(crate) struct Requirements {
     pub(crate) files: Vec<(PathBuf, String)>,
     /// Whether a line names a path, so that the file means something else elsewhere.
     pub(crate) local: bool,
+    /// Paths that are copied when they are installed, so that their content counts.
+    pub(crate) copied: Vec<PathBuf>,
 }
 
 impl Source {
@@ -196,8 +200,10 @@ impl Project {
         let lock = lock_of(root, config);
         let declares =
             !dependencies.is_empty() || dynamic || dev_group || package || poetry.is_some() || lock.is_some();
+        let mut copied: Vec<PathBuf> = metadata::copied_by(&table).iter().map(|path| root.join(path)).collect();
+        copied.extend(lock.iter().flat_map(Lock::copied));
         let root = root.to_owned();
-        Ok(Some(Self { root, text, dependencies, requires_python, package, dev_group, declares, lock }))
+        Ok(Some(Self { root, text, dependencies, requires_python, package, dev_group, declares, copied, lock }))
     }
 
     /// `uv.lock of demo`, for records.
@@ -206,6 +212,17 @@ impl Project {
             Some(lock) => lock.path.display().to_string(),
             None => self.root.join("pyproject.toml").display().to_string(),
         }
+    }
+}
+
+impl Lock {
+    /// The paths that are copied: `source = { directory = "../lib" }`.
+    fn copied(&self) -> Vec<PathBuf> {
+        let dir = self.path.parent().unwrap_or(Path::new("/"));
+        let forms = ["source = { directory = \"", "source = { path = \""];
+        let rest = |line: &'_ str| forms.iter().find_map(|form| line.trim().strip_prefix(form).map(str::to_owned));
+        let names = self.text.lines().filter_map(rest);
+        names.filter_map(|rest| rest.split('"').next().map(|path| dir.join(path))).collect()
     }
 }
 
@@ -226,7 +243,7 @@ fn lock_of(root: &Path, config: &Config) -> Option<Lock> {
 
 impl Requirements {
     fn read(path: PathBuf) -> Result<Self, PythonError> {
-        let mut requirements = Self { path: path.clone(), files: Vec::new(), local: false };
+        let mut requirements = Self { path: path.clone(), files: Vec::new(), local: false, copied: Vec::new() };
         let mut seen = BTreeSet::new();
         requirements.include(path, &mut seen)?;
         Ok(requirements)
@@ -243,6 +260,7 @@ impl Requirements {
         let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
         let included: Vec<PathBuf> = text.lines().filter_map(included_file).map(|name| dir.join(name)).collect();
         self.local |= text.lines().any(names_a_path);
+        self.copied.extend(text.lines().filter_map(|line| copied_path(line, &dir)));
         self.files.push((path, text));
         included.into_iter().filter(|path| path.is_file()).try_for_each(|path| self.include(path, seen))
     }
@@ -260,6 +278,15 @@ fn included_file(line: &str) -> Option<&str> {
     let rest = forms.iter().find_map(|form| line.strip_prefix(form))?.trim();
     let rest = rest.split(" #").next().unwrap_or(rest).trim();
     (!rest.is_empty() && !rest.contains("://")).then_some(rest)
+}
+
+/// The path of a line such as `./lib[extra] ; marker`, which is installed by copying.
+fn copied_path(line: &str, dir: &Path) -> Option<PathBuf> {
+    let line = line.trim();
+    let local = line.starts_with(['.', '/']) || line.starts_with("file:");
+    let line = line.strip_prefix("file://").unwrap_or(line);
+    let end = line.find([' ', '[', ';', '#']).unwrap_or(line.len());
+    local.then(|| dir.join(&line[..end]))
 }
 
 /// Whether a requirement line points into this machine's files.

@@ -7,6 +7,7 @@ use crate::caller::Caller;
 use crate::error::PythonError;
 use sha2::{Digest, Sha256};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use stoa_core::port::Resolved;
 use stoa_core::run::EnvironmentRef;
@@ -40,6 +41,14 @@ const SETTINGS: [&str; 16] = [
 /// Settings of uv that name files whose content matters; several are separated by spaces.
 pub(crate) const SETTING_FILES: [&str; 5] =
     ["UV_BUILD_CONSTRAINT", "UV_CONFIG_FILE", "UV_CONSTRAINT", "UV_EXCLUDE", "UV_OVERRIDE"];
+
+/// Files of one copied source that are looked at; beyond that a change may go unnoticed.
+const MOST_COPIED: usize = 5_000;
+
+/// Whether a file or folder is made by tools and not by people.
+fn is_by_product(name: &str) -> bool {
+    name.starts_with('.') || name.ends_with(".egg-info") || ["__pycache__", "build", "dist", "venv"].contains(&name)
+}
 
 /// Where one environment lies, made or not.
 #[derive(Debug, Clone)]
@@ -119,6 +128,32 @@ impl Fingerprint {
         if let Ok(text) = std::fs::read_to_string(path) {
             self.add(label, &text);
         }
+    }
+
+    /// Adds the state of files that are copied when they are installed: names, sizes and times, so that a change is noticed.
+    pub(crate) fn state(&mut self, paths: &[PathBuf]) {
+        for path in paths {
+            let mut left = MOST_COPIED;
+            self.add("copied", &path.to_string_lossy());
+            self.state_below(path, &mut left);
+        }
+    }
+
+    fn state_below(&mut self, path: &Path, left: &mut usize) {
+        let Ok(meta) = std::fs::metadata(path) else { return };
+        if *left == 0 {
+            return;
+        }
+        *left -= 1;
+        if !meta.is_dir() {
+            self.add(&path.to_string_lossy(), &format!("{} {}.{}", meta.len(), meta.mtime(), meta.mtime_nsec()));
+            return;
+        }
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+        names.retain(|name| !is_by_product(&name.to_string_lossy()));
+        names.sort();
+        names.iter().for_each(|name| self.state_below(&path.join(name), left));
     }
 
     pub(crate) fn key(self) -> String {

@@ -330,6 +330,30 @@ fn a_block_with_settings_for_uv_is_resolved_where_uv_follows_them() {
 }
 
 #[test]
+fn a_change_in_a_package_that_is_copied_makes_a_new_environment() {
+    let world = World::new();
+    let tree = &world.tree;
+    tree.write("home/code/lib/lib.py", "x = 1\n");
+    tree.write(
+        "home/code/block/a.py",
+        &BLOCK.replace("# ///\nprint", "# [tool.uv.sources]\n# demo-pkg = { path = \"../lib\" }\n# ///\nprint"),
+    );
+    tree.write("home/code/list/b.py", "");
+    tree.write("home/code/list/requirements.txt", "../lib[extra] ; python_version > '3'\n");
+    tree.write("home/code/locked/c.py", "");
+    tree.write("home/code/locked/pyproject.toml", "[project]\nname = \"c\"\n");
+    tree.write("home/code/locked/uv.lock", "[[package]]\nsource = { directory = \"../lib\" }\n");
+    let keys = || ["block/a.py", "list/b.py", "locked/c.py"].map(|script| key(&world.resolve(script)));
+    let before = keys();
+    tree.write("home/code/lib/__pycache__/lib.pyc", "");
+    assert_eq!(before, keys());
+    tree.write("home/code/lib/lib.py", "x = 10\n");
+    for (before, after) in before.iter().zip(keys()) {
+        assert_ne!(before, &after);
+    }
+}
+
+#[test]
 fn a_block_without_dependencies_needs_no_environment() {
     let world = World::new();
     world.tree.write("home/code/hello.py", "# /// script\n# requires-python = \">=3.8\"\n# dependencies = []\n# ///\n");

@@ -29,6 +29,10 @@ mv -T "$work" "$tool" 2>/dev/null || rm -rf "$work"
 /// Variables that name files of trusted certificates.
 const CERTIFICATES: [&str; 4] = ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT"];
 
+/// Settings of the user's that would refuse or redirect the installation of uv, and a cache that cannot be seen.
+const PIP_SETTINGS: [(&str, &str); 4] =
+    [("PIP_NO_CACHE_DIR", "1"), ("PIP_REQUIRE_VIRTUALENV", "0"), ("PIP_ROOT_USER_ACTION", "ignore"), ("PIP_USER", "0")];
+
 /// A uv to use.
 pub(crate) struct Uv {
     /// The program; it may only exist after `install`.
@@ -75,7 +79,7 @@ fn install(caller: &Caller<'_>, config: &Config, tool: &Path, key: &str) -> Resu
     Ok(Step {
         title: format!("Installing uv {PINNED}"),
         argv,
-        env: vec![variable("PIP_NO_CACHE_DIR", "1"), variable("PIP_ROOT_USER_ACTION", "ignore")],
+        env: PIP_SETTINGS.map(|(name, value)| variable(name, value)).into(),
         mounts: visible.into_mounts(),
     })
 }
