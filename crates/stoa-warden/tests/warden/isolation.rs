@@ -1,7 +1,6 @@
 //! What a run can see and do, checked from inside: as root and as an unprivileged user.
 
-mod common;
-use common::{Outcome, Warden, plan, shell, step, users};
+use crate::common::{Outcome, Warden, plan, shell, step, users};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
@@ -126,8 +125,10 @@ fn a_mount_point_missing_in_the_read_only_view_is_named() {
     let outcome = Warden::start().finish(plan);
     assert_eq!(outcome.ended.cause(), Cause::SetupFailed);
     assert!(outcome.ended.what.contains("/usr/no/such/place"), "{outcome:?}");
-    let missing =
-        LaunchPlan { mounts: vec![step(Kind::BindReadOnly, "/no/source", "/mnt")], ..common::plan(&["/bin/true"]) };
+    let missing = LaunchPlan {
+        mounts: vec![step(Kind::BindReadOnly, "/no/source", "/mnt")],
+        ..crate::common::plan(&["/bin/true"])
+    };
     let outcome = Warden::start().finish(missing.clone());
     assert_eq!((outcome.ended.cause(), outcome.ended.code), (Cause::SetupFailed, libc::ENOENT), "{outcome:?}");
     let mut optional = missing;

@@ -1,7 +1,6 @@
 //! Limits, output, input, ends, and what is left when something is killed.
 
-mod common;
-use common::{STRANGER, Warden, plan, root, shell, step, users};
+use crate::common::{STRANGER, Warden, plan, root, shell, step, users};
 use std::collections::HashSet;
 use std::fs;
 use std::os::fd::AsFd;
@@ -270,11 +269,11 @@ fn a_run_survives_warden_and_daemon_and_is_adopted() {
         assert!(locked(&run.state), "the run lives");
         if user.is_some() {
             run.control = connect(&path, None);
-            assert!(common::receive(&run.control).is_none(), "another user, even root, is not answered");
+            assert!(crate::common::receive(&run.control).is_none(), "another user, even root, is not answered");
         }
         run.control = connect(&path, user);
         run.send(to_init::What::Hello(true));
-        let packet = common::receive(&run.control).unwrap();
+        let packet = crate::common::receive(&run.control).unwrap();
         let Some(from_init::What::Hello(hello)) =
             <FromInit as prost::Message>::decode(packet.bytes.as_slice()).unwrap().what
         else {
@@ -389,7 +388,7 @@ fn many_short_runs_leave_nothing() {
     let pid = warden.child.id();
     let count = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
     let mounts = || fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
-    let groups = |run: &common::Run| run.launched.cgroups.clone();
+    let groups = |run: &crate::common::Run| run.launched.cgroups.clone();
     warden.sh("true");
     let before = (count("fd"), mounts());
     let mut all_groups = HashSet::new();
@@ -461,7 +460,7 @@ fn bad_requests_are_refused_and_the_warden_goes_on() {
         assert!(refused.causes.iter().any(|cause| cause.contains(part)), "{refused:?}");
     }
     stoa_sys::packet::send(warden.socket(), b"\xff\xff\xff", &[]).unwrap();
-    assert!(common::receive(warden.socket()).is_some());
+    assert!(crate::common::receive(warden.socket()).is_some());
     assert_eq!(warden.sh("echo fine").output, "fine\n");
 }
 

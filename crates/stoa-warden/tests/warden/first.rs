@@ -1,7 +1,6 @@
 //! A run from its launch to its end.
 
-mod common;
-use common::{Warden, plan, users};
+use crate::common::{Warden, plan, users};
 use stoa_proto::warden::{Enforcement, ended::Cause};
 
 #[test]

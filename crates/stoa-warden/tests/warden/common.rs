@@ -1,5 +1,4 @@
 //! Starts wardens and runs for the tests: a small daemon.
-#![allow(dead_code, clippy::allow_attributes, clippy::allow_attributes_without_reason)] // each test file uses its part
 
 use prost::Message;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,7 +1,6 @@
 //! A host that allows no namespaces: refused with the remedy, and what still holds with `allow_degraded`.
 
-mod common;
-use common::{STRANGER, Warden, root, shell};
+use crate::common::{STRANGER, Warden, root, shell};
 use std::time::{Duration, Instant};
 use stoa_proto::warden::{Enforcement, LaunchPlan, ended::Cause};
 
