@@ -325,10 +325,15 @@ impl Explain for PythonError {
             Self::LocalBroken { prefix, .. } => {
                 format!("make it again: `rm -r {0} && python3 -m venv {0}`", prefix.display())
             }
-            Self::NoPython { .. } => "install it (Debian, Ubuntu: `apt install python3`), or use `--python PATH`".into(),
+            Self::NoPython { .. } => {
+                "install it (Debian, Ubuntu: `apt install python3`), or name one with `--python`".into()
+            }
             Self::NoUv => {
-                "install pip (Debian, Ubuntu: `apt install python3-pip`) or uv, or run with an active virtual environment"
+                "install pip (Debian, Ubuntu: `apt install python3-pip`) or uv, or activate a virtual environment"
                     .into()
+            }
+            Self::Home { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                "free some space, or set STOA_HOME to a folder on another disk".into()
             }
             Self::Home { .. } => "make it writable, or set STOA_HOME to a folder that is".into(),
             Self::Incomplete { .. } => "run the command again".into(),

@@ -13,7 +13,7 @@
 //! 2. the script's own `# /// script` block (PEP 723): it travels with the script and means the same everywhere.
 //! 3. the active virtual environment (`VIRTUAL_ENV`, `CONDA_PREFIX` other than conda's `base`): `python train.py` in
 //!    that terminal would use it.
-//! 4. `.venv` or `venv` beside the script, in the working folder or a folder above within the project: made by hand for it.
+//! 4. `.venv` or `venv` beside the script, in the working folder or above within the project: made for it.
 //! 5. `pyproject.toml`, with `uv.lock` when there is one: what the project declares.
 //! 6. `requirements.txt` beside the script or in the working folder.
 //! 7. the `python` on `PATH`, as it is.

@@ -331,7 +331,7 @@ fn a_python_that_is_nowhere_is_explained() {
     world.write("home/code/a.py", "# /// script\n# requires-python = \">=3.99\"\n# dependencies = []\n# ///\n");
     let failure = world.failure("a.py");
     assert_eq!(failure.exit, Exit::Unavailable);
-    assert!(failure.error.starts_with("no Python fits"), "{failure}");
+    assert!(failure.error.starts_with("no Python >=3.99 is here"), "{failure}");
 }
 
 /// The command line in a mount namespace where `/tmp`, `/home` and `/root` are empty but for the project and the mounts.

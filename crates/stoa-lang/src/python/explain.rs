@@ -1,10 +1,13 @@
 //! Turns what a failed preparation printed into error, cause and hint.
 
+use super::prepare::FINDING_PYTHON;
 use stoa_core::port::{Resolved, Step};
 use stoa_core::{Exit, Failure};
 
 /// Lines of output that are shown when no pattern fits.
 const LAST_LINES: usize = 8;
+
+const DISK_HINT: &str = "free some space, or set STOA_HOME to a folder on another disk";
 
 /// A cause is cut here; the whole output is in the run's log.
 const LONGEST_CAUSE: usize = 600;
@@ -28,11 +31,10 @@ enum Trouble {
 }
 
 /// Texts that give a trouble away; the first that appears decides, so the narrow ones stand before the wide ones.
-const SIGNS: [(Trouble, &[&str]); 13] = [
+const SIGNS: [(Trouble, &[&str]); 12] = [
     (Trouble::DiskFull, &["No space left on device", "os error 28", "Disk quota exceeded", "os error 122"]),
     (Trouble::TooOld, &["unexpected argument", "unrecognized subcommand"]),
     (Trouble::StaleLock, &["needs to be updated, but `--locked`", "Unable to find lockfile"]),
-    (Trouble::Network, &["Failed to download `https://github.com", "python-build-standalone"]),
     (
         Trouble::NoSuchPython,
         &["No interpreter found for", "No download found for", "is incompatible with the project's Python requirement"],
@@ -51,6 +53,7 @@ const SIGNS: [(Trouble, &[&str]); 13] = [
             "tcp connect error",
             "Request failed after",
             "Failed to fetch",
+            "Failed to download",
             "NewConnectionError",
             "operation timed out",
         ],
@@ -71,12 +74,24 @@ pub(crate) fn explain(resolved: &Resolved, step: &Step, output: &str) -> Failure
     let trouble = SIGNS.iter().find(|(_, texts)| texts.iter().any(|text| output.contains(text)));
     match trouble.map(|(trouble, _)| *trouble).or_else(|| killed(&output)) {
         Some(trouble) if installing_uv => about_uv(trouble, &output),
+        Some(Trouble::Network | Trouble::NoSuchPython) if step.title.starts_with(FINDING_PYTHON) => {
+            no_python(&step.title, &output)
+        }
         Some(trouble) => about_dependencies(trouble, source, &output),
         None if installing_uv => about_uv(Trouble::Network, &output),
         None => Failure::new(Exit::Failed, format!("cannot prepare the environment: `{}` failed", step.title))
             .cause(last_lines(&output))
             .hint(format!("correct the dependencies in {source}, then run the command again")),
     }
+}
+
+/// No Python here fits, and none could be downloaded.
+fn no_python(title: &str, output: &str) -> Failure {
+    let wanted = title.strip_prefix(FINDING_PYTHON).unwrap_or_default().trim();
+    let cause = if output.contains("://") { unreachable(output) } else { cause_of(output) };
+    Failure::new(Exit::Unavailable, format!("no Python {wanted} is here, and none can be downloaded"))
+        .cause(cause)
+        .hint("install such a Python, connect to the network, or change `requires-python`")
 }
 
 fn killed(output: &str) -> Option<Trouble> {
@@ -87,9 +102,9 @@ fn killed(output: &str) -> Option<Trouble> {
 fn about_uv(trouble: Trouble, output: &str) -> Failure {
     let failure = Failure::new(Exit::Unavailable, "cannot install uv, which installs the dependencies");
     match trouble {
-        Trouble::DiskFull => failure.cause("the disk is full").hint("free some space, or set STOA_HOME to another disk"),
+        Trouble::DiskFull => failure.cause("the disk is full").hint(DISK_HINT),
         _ => failure.cause(cause_of(output)).hint(
-            "connect to the network and run the command again, or install uv yourself, or run with an active virtual environment",
+            "connect to the network and run the command again, or install uv yourself, or activate a virtual environment",
         ),
     }
 }
@@ -98,14 +113,19 @@ fn about_dependencies(trouble: Trouble, source: &str, output: &str) -> Failure {
     let fail = |exit, error: String| Failure::new(exit, error);
     match trouble {
         Trouble::DiskFull => fail(Exit::Unavailable, "cannot install the dependencies: the disk is full".into())
-            .cause(matching(output, "space left").or_else(|| matching(output, "os error")).unwrap_or_else(|| cause_of(output)))
-            .hint("free some space, or set STOA_HOME to a folder on another disk"),
+            .cause(
+                ["space left", "quota", "os error"].iter().find_map(|sign| matching(output, sign)).unwrap_or_default(),
+            )
+            .hint(DISK_HINT),
         Trouble::TooOld => fail(Exit::Unavailable, "the uv on PATH is too old".into())
             .cause(cause_of(output))
             .hint("run `uv self update`, or take it off PATH: Stoa then installs its own"),
-        Trouble::StaleLock => fail(Exit::Config, format!("the lock file {source} does not fit pyproject.toml"))
+        Trouble::StaleLock => fail(Exit::Config, "the lock file no longer fits the declared dependencies".into())
             .cause(cause_of(output))
-            .hint("run `uv lock`, then run the command again"),
+            .hint(match source.strip_prefix("PEP 723 block of ") {
+                Some(script) => format!("run `uv lock --script {script}`, then run the command again"),
+                None => "run `uv lock`, then run the command again".to_owned(),
+            }),
         Trouble::NoSuchPython => fail(Exit::Unavailable, format!("no Python fits what {source} requires"))
             .cause(cause_of(output))
             .hint("install such a Python, or change `requires-python`"),
@@ -116,11 +136,11 @@ fn about_dependencies(trouble: Trouble, source: &str, output: &str) -> Failure {
         Trouble::Offline | Trouble::Network => {
             fail(Exit::Unavailable, "cannot reach the package index, and the dependencies are not cached".into())
                 .cause(unreachable(output))
-                .hint("connect to the network (or check the proxy) and run the command again; what is installed once runs without")
+                .hint("connect to the network (or check the proxy) and run again; what is installed once runs without")
         }
         Trouble::Certificate => fail(Exit::Unavailable, "the certificate of the package index is not trusted".into())
             .cause(matching(output, "ertificate").unwrap_or_else(|| cause_of(output)))
-            .hint("behind a proxy that inspects connections, set `SSL_CERT_FILE` to its certificate, or UV_SYSTEM_CERTS=1"),
+            .hint("behind an inspecting proxy, set SSL_CERT_FILE to its certificate, or UV_SYSTEM_CERTS=1"),
         Trouble::Forbidden => fail(Exit::NotPermitted, "the package index refused access".into())
             .cause(cause_of(output))
             .hint("secrets are kept from runs: name them, such as `--env UV_INDEX_INTERNAL_PASSWORD`"),
@@ -260,7 +280,7 @@ mod tests {
             (DISABLED, "cannot reach the package index, and the dependencies are not cached", 69),
             (SYNTAX, "a dependency in PEP 723 block of train.py is not written correctly", 78),
             (NO_PYTHON, "no Python fits what PEP 723 block of train.py requires", 69),
-            (STALE, "the lock file PEP 723 block of train.py does not fit pyproject.toml", 78),
+            (STALE, "the lock file no longer fits the declared dependencies", 78),
             (
                 "error: failed to write\n  cause: No space left on device (os error 28)\n",
                 "cannot install the dependencies: the disk is full",
@@ -295,6 +315,19 @@ mod tests {
         let (text, _) =
             explained("x", "error: Failed to fetch: https://me:pw@index.example/simple/a/\n  cause: dns error\n");
         assert!(text.contains("index.example") && !text.contains("pw"), "{text}");
+    }
+
+    #[test]
+    fn a_python_that_cannot_be_downloaded_is_told_from_a_package() {
+        let output = "error: Request failed after 3 retries in 10.4s\n  cause: Failed to download `https://host.example/cpython.tar.gz`\n  cause: dns error\n  cause: failed to lookup address information\n";
+        let (text, code) = explained("Finding Python >=3.99", output);
+        assert!(
+            text.starts_with(
+                "error: no Python >=3.99 is here, and none can be downloaded\n  cause: host.example: failed"
+            ),
+            "{text}"
+        );
+        assert_eq!(code, 69);
     }
 
     #[test]

@@ -91,6 +91,9 @@ exec "$uv" pip install --no-deps --compile-bytecode --python "$staging/venv/bin/
 pub(crate) const PYLOCK: &str = "pylock.toml";
 pub(crate) const PROJECT_LOCK: &str = "project/uv.lock";
 
+/// How the title of a step begins in which uv looks for a Python.
+pub(crate) const FINDING_PYTHON: &str = "Finding Python";
+
 const RESOLVING: &str = "Resolving dependencies";
 
 /// Packages that bring PyTorch along.
@@ -276,7 +279,7 @@ impl Plan<'_> {
                 self.shell("Creating the environment", CREATE, &[text(&python.real), "--quiet".into()])
             }
             Base::Uv { request } => {
-                self.shell(&format!("Finding Python {request}"), CREATE, std::slice::from_ref(request))
+                self.shell(&format!("{FINDING_PYTHON} {request}"), CREATE, std::slice::from_ref(request))
             }
         }
     }
