@@ -273,8 +273,9 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
 
     def lose(points):
         nonlocal lost, unreported
-        lost += points
-        unreported += points
+        with lock:
+            lost += points
+            unreported += points
 
     def close_descriptor():
         nonlocal descriptor
@@ -284,18 +285,18 @@ def _inside(run_dir):  # noqa: C901 - one closure, because its variables are fas
     def define(name):
         """The number in front of a point of a series; None when there are too many or there is no room."""
         nonlocal next_id, warned
-        if len(words) >= MAX_NAMES:
-            if not warned:
-                warned = True
-                _warn("more than %d names of metrics; new ones are not kept" % MAX_NAMES)
-            return None
-        number = next_id
-        next_id = number + 1
-        text = name.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore").encode()
-        if not put(text_frame(NAME, number, 0, text), 0):
-            return None
-        word = words[name] = POINT | number << 8
-        return word
+        with lock:
+            if len(words) >= MAX_NAMES:
+                if not warned:
+                    warned = True
+                    _warn("more than %d names of metrics; new ones are not kept" % MAX_NAMES)
+                return None
+            number = next_id; next_id = number + 1  # noqa: E702 - one line, see `put`
+            text = name.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore").encode()
+            if not write(text_frame(NAME, number, 0, text), 0):
+                return None
+            word = words[name] = POINT | number << 8
+            return word
 
     def log_any(data, step):
         """What `log` does when its short way is not open: new names, nested values, no room, wrong arguments."""

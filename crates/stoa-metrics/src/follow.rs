@@ -107,7 +107,8 @@ fn carry_out(shared: &Shared, task: &Task, gpus: &mut Gpus) {
     let run = &task.run;
     let mut work = lock(&task.work);
     if task.step != Step::Peek {
-        let pids = process_ids(run);
+        // The processes of a run that has ended are gone, and their ids may be those of others by now.
+        let pids = if task.step == Step::Last { Vec::new() } else { process_ids(run) };
         discover(shared, run, &mut work, &pids, task.step == Step::Last);
         if task.step == Step::Sample {
             gpus.refresh();

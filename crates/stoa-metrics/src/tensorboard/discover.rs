@@ -133,21 +133,23 @@ fn is_event_file(path: &str) -> bool {
     path.rsplit('/').next().is_some_and(|name| name.contains(MARK))
 }
 
-/// Event files in the run's folder, its project and its private `/tmp` that were made and written since it started.
-pub(crate) fn walk_run(run: &LiveRun, seen: &mut Seen) {
-    let since = run.started.saturating_sub(CLOCK_SLACK);
-    let mut walk = Walk { since, left: MAX_ENTRIES, seen };
+/// Event files in the run's folder and its project that were made and written since it started.
+pub(crate) fn walk_folders(run: &LiveRun, seen: &mut Seen) {
+    let mut walk = Walk::new(run, seen);
     for root in [Some(&run.dir), run.project.as_ref()].into_iter().flatten() {
         if let Ok(folder) = Folder::open(root) {
             walk.folder(&folder, root, 0);
         }
     }
+}
+
+/// The same in the private `/tmp` of a run whose first process lives.
+pub(crate) fn walk_private_tmp(run: &LiveRun, seen: &mut Seen) {
     if let Some(pid) = run.init_pid.filter(|pid| has_own_tmp(*pid))
         && let Ok(folder) = Folder::open_following(Path::new(&format!("/proc/{pid}/root/")))
         && let Ok(folder) = folder.folder(c"tmp")
     {
-        walk.left = MAX_ENTRIES;
-        walk.folder(&folder, Path::new("/tmp"), 0);
+        Walk::new(run, seen).folder(&folder, Path::new("/tmp"), 0);
     }
 }
 
@@ -166,7 +168,11 @@ struct Walk<'a> {
     seen: &'a mut Seen,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(run: &LiveRun, seen: &'a mut Seen) -> Self {
+        Self { since: run.started.saturating_sub(CLOCK_SLACK), left: MAX_ENTRIES, seen }
+    }
+
     fn folder(&mut self, folder: &Folder, path: &Path, depth: usize) {
         let Ok(entries) = folder.entries() else { return };
         let mut folders = Vec::new();
@@ -241,7 +247,7 @@ mod tests {
         symlink(elsewhere.path(), project.path().join("link")).unwrap();
         symlink(elsewhere.path().join("x.tfevents"), project.path().join("link.tfevents")).unwrap();
         let mut seen = Seen::default();
-        walk_run(&run, &mut seen);
+        walk_folders(&run, &mut seen);
         let paths: Vec<PathBuf> = seen.take().into_iter().map(|found| found.path).collect();
         assert_eq!(paths, [project.path().join("logs/PPO_1/events.out.tfevents.4000000000.host.1.0")]);
     }

@@ -80,7 +80,10 @@ impl Follower {
         if !last && now < self.next_walk {
             return;
         }
-        discover::walk_run(run, &mut seen);
+        discover::walk_folders(run, &mut seen);
+        if !last {
+            discover::walk_private_tmp(run, &mut seen);
+        }
         for found in seen.take() {
             if !claimed.contains(&found.identity) {
                 self.follow(found, false);
