@@ -1,31 +1,21 @@
 //! Fake homes, interpreters and projects in a temporary folder, for tests.
 
 use crate::Config;
-use crate::caller::variable;
+use serde_json::json;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use stoa_core::run::{Limits, Network, Program, RunSpec};
+use stoa_core::run::{Limits, RunSpec};
 
 /// A specification with a working folder and variables.
 pub(crate) fn spec(cwd: impl Into<PathBuf>, env: &[(&str, &str)]) -> RunSpec {
-    RunSpec {
-        name: None,
-        program: Program::Command { argv: vec!["true".into()] },
-        cwd: cwd.into(),
-        env: env.iter().map(|(name, value)| variable(name, *value)).collect(),
-        named_env: Vec::new(),
-        hidden_env: Vec::new(),
-        limits: Limits::default(),
-        mounts: Vec::new(),
-        network: Network::Host,
-        retries: 0,
-        allow_degraded: false,
-        python: None,
-        terminal: None,
-        stdin: false,
-        umask: 0o022,
-        repeats: None,
-    }
+    let variables: Vec<_> = env.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+    let program = json!({ "kind": "command", "argv": ["true"] });
+    serde_json::from_value(json!({
+        "name": null, "program": program, "cwd": cwd.into(), "env": variables, "named_env": [], "hidden_env": [],
+        "limits": Limits::default(), "mounts": [], "network": "host", "retries": 0, "allow_degraded": false,
+        "python": null, "terminal": null, "stdin": false, "umask": 0o022, "repeats": null,
+    }))
+    .unwrap()
 }
 
 /// A temporary folder with `home/` (the user's) and `state/` (Stoa's).

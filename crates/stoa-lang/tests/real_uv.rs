@@ -5,10 +5,11 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and says what it skips")]
 
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use stoa_core::port::{Languages, Resolved, Step};
-use stoa_core::run::{Limits, Mount, Network, Program, RunSpec, Variable};
+use stoa_core::run::{Limits, Mount, RunSpec, Variable};
 use stoa_core::{Exit, Failure};
 use stoa_lang::{Config, LanguageService};
 
@@ -105,24 +106,13 @@ impl World {
     }
 
     fn spec(&self, script: &str) -> RunSpec {
-        RunSpec {
-            name: None,
-            program: Program::Script { path: script.into(), args: Vec::new() },
-            cwd: self.path("home/code"),
-            env: self.env.clone(),
-            named_env: Vec::new(),
-            hidden_env: Vec::new(),
-            limits: Limits::default(),
-            mounts: Vec::new(),
-            network: Network::Host,
-            retries: 0,
-            allow_degraded: false,
-            python: None,
-            terminal: None,
-            stdin: false,
-            umask: 0o022,
-            repeats: None,
-        }
+        let program = json!({ "kind": "script", "path": script, "args": [] });
+        serde_json::from_value(json!({
+            "name": null, "program": program, "cwd": self.path("home/code"), "env": self.env, "named_env": [],
+            "hidden_env": [], "limits": Limits::default(), "mounts": [], "network": "host", "retries": 0,
+            "allow_degraded": false, "python": null, "terminal": null, "stdin": false, "umask": 0o022, "repeats": null,
+        }))
+        .unwrap()
     }
 
     fn resolve(&self, script: &str) -> Resolved {
