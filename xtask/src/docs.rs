@@ -1,132 +1,56 @@
-//! Man pages, shell completions and the command reference, all made from the one definition of the commands.
+//! Man pages, shell completions and the command reference: `tests/docs.rs` makes and checks them.
 
 use crate::workspace::Workspace;
-use anyhow::{Context, Result};
-use clap::Command;
-use clap_complete::Shell;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
+use anyhow::{Context, Result, bail};
+use std::process::Command;
 
-/// Help is wrapped at this width in the reference; wider lines scroll on a web page.
-const WIDTH: usize = 100;
-
-/// The definition of the commands; `None` while the workspace has no command-line crate.
-fn commands() -> Option<Command> {
-    None
-}
-
-/// Writes every generated document; returns the files written.
-pub(crate) fn write(workspace: &Workspace) -> Result<Vec<PathBuf>> {
-    let Some(command) = commands() else { return Ok(Vec::new()) };
-    let mut written = Vec::new();
-    for (name, content) in render(&command)? {
-        let path = workspace.path(&name);
-        fs::create_dir_all(path.parent().context("a document lies in a folder")?)?;
-        fs::write(&path, content).with_context(|| format!("cannot write {name}"))?;
-        written.push(path);
+/// Writes every generated document.
+pub(crate) fn write(workspace: &Workspace) -> Result<()> {
+    match run(workspace, true)? {
+        None => Ok(()),
+        Some(message) => bail!("{message}"),
     }
-    Ok(written)
 }
 
-/// Names every document that differs from what the commands say now.
+/// Says which documents differ from what the commands say now.
 pub(crate) fn check(workspace: &Workspace) -> Result<Vec<String>> {
-    let Some(command) = commands() else { return Ok(Vec::new()) };
-    let fresh = render(&command)?;
-    let differs = |(name, content): (&String, &Vec<u8>)| {
-        let same = fs::read(workspace.path(name)).ok().as_ref() == Some(content);
-        (!same).then(|| format!("{name}: differs from the commands: run `cargo xtask docs`"))
+    Ok(run(workspace, false)?.into_iter().collect())
+}
+
+/// Runs the test; answers with its message when it fails.
+fn run(workspace: &Workspace, write: bool) -> Result<Option<String>> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["test", "--quiet", "--package", "xtask", "--test", "docs", "documents_are_fresh"]);
+    if write {
+        command.env("STOA_WRITE_DOCS", "1");
+    }
+    let done =
+        command.env("RUST_BACKTRACE", "0").current_dir(&workspace.root).output().context("cannot run cargo test")?;
+    if done.status.success() {
+        return Ok(None);
+    }
+    let text = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    Ok(Some(message(&text)))
+}
+
+/// What the test says, or the end of what the compiler says.
+fn message(text: &str) -> String {
+    let said = text.lines().find(|line| line.starts_with("run `cargo xtask docs`"));
+    let tail = || {
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
     };
-    let mut findings: Vec<String> = fresh.iter().filter_map(differs).collect();
-    for folder in ["docs/man", "docs/completions"] {
-        for name in names(&workspace.path(folder)) {
-            let path = format!("{folder}/{name}");
-            if !fresh.contains_key(&path) {
-                findings.push(format!("{path}: no command makes this file: remove it"));
-            }
-        }
-    }
-    Ok(findings)
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
-
-/// Path in the workspace to content.
-fn render(command: &Command) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut command = command.clone().term_width(WIDTH);
-    command.build();
-    let name = command.get_name().to_owned();
-    let mut documents = BTreeMap::new();
-    documents.insert("docs/commands.md".to_owned(), reference(&command).into_bytes());
-    let scratch = tempfile::tempdir().context("cannot make a folder for man pages")?;
-    clap_mangen::generate_to(command.clone(), scratch.path()).context("cannot make man pages")?;
-    for page in names(scratch.path()) {
-        documents.insert(format!("docs/man/{page}"), fs::read(scratch.path().join(&page))?);
-    }
-    for (shell, file) in
-        [(Shell::Bash, format!("{name}.bash")), (Shell::Zsh, format!("_{name}")), (Shell::Fish, format!("{name}.fish"))]
-    {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut command, &name, &mut script);
-        documents.insert(format!("docs/completions/{file}"), script);
-    }
-    Ok(documents)
-}
-
-fn reference(command: &Command) -> String {
-    let mut out = String::from(
-        "# Commands\n\nGenerated by `cargo xtask docs` from the definition that the program itself uses.\n",
-    );
-    let mut path = Vec::new();
-    section(command, &mut path, &mut out);
-    out
-}
-
-fn section(command: &Command, path: &mut Vec<String>, out: &mut String) {
-    path.push(command.get_name().to_owned());
-    let help = command.clone().render_long_help().to_string();
-    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
-    // Writing to a String cannot fail.
-    let _ = write!(out, "\n## {}\n\n```text\n{}\n```\n", path.join(" "), lines.join("\n").trim_end());
-    let shown = command.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help");
-    for inner in shown {
-        section(inner, path, out);
-    }
-    path.pop();
+    said.map_or_else(tail, str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Arg;
-
-    fn sample() -> Command {
-        Command::new("tool")
-            .about("Does things")
-            .subcommand(Command::new("go").about("Goes").arg(Arg::new("place").required(true)).after_help("Examples:"))
-            .subcommand(Command::new("secret").hide(true))
-    }
 
     #[test]
-    fn one_definition_makes_every_document() {
-        let documents = render(&sample()).unwrap();
-        let names: Vec<&str> = documents.keys().map(String::as_str).collect();
-        for name in ["docs/commands.md", "docs/completions/_tool", "docs/completions/tool.fish", "docs/man/tool-go.1"] {
-            assert!(names.contains(&name), "{names:?}");
-        }
-        let reference = String::from_utf8(documents["docs/commands.md"].clone()).unwrap();
-        assert!(reference.contains("\n## tool go\n\n```text\nGoes\n"), "{reference}");
-        assert!(reference.contains("Examples:") && !reference.contains("## tool secret"), "{reference}");
-    }
-
-    #[test]
-    fn documents_are_the_same_each_time() {
-        assert_eq!(render(&sample()).unwrap(), render(&sample()).unwrap());
+    fn the_sentence_of_a_failed_test_is_found() {
+        let text = "running 1 test\npanicked at x:1:\nrun `cargo xtask docs`: these differ: [\"a\"]\nnote: x\n";
+        assert_eq!(message(text), "run `cargo xtask docs`: these differ: [\"a\"]");
+        assert_eq!(message("error: no such command"), "error: no such command");
     }
 }
