@@ -133,8 +133,16 @@ pub struct RunSpec {
     pub terminal: Option<TerminalSize>,
     /// Whether the caller forwards its standard input; otherwise it is empty.
     pub stdin: bool,
+    /// The caller's file mode creation mask.
+    #[serde(default = "usual_umask")]
+    pub umask: u32,
     /// The run this one repeats.
     pub repeats: Option<RunId>,
+}
+
+/// For records of before the mask was recorded.
+const fn usual_umask() -> u32 {
+    0o022
 }
 
 /// Where a run stands.

@@ -122,6 +122,7 @@ impl From<RunSpec> for pb::RunSpec {
             python: spec.python.map(text),
             terminal: spec.terminal.map(Into::into),
             stdin: spec.stdin,
+            umask: spec.umask,
             repeats: spec.repeats.map(Into::into),
         }
     }
@@ -156,6 +157,7 @@ impl TryFrom<pb::RunSpec> for RunSpec {
             python: spec.python.map(PathBuf::from),
             terminal: spec.terminal.map(Into::into),
             stdin: spec.stdin,
+            umask: spec.umask,
             repeats: spec.repeats.map(RunId::try_from).transpose().map_err(|_| malformed("run id"))?,
         })
     }
@@ -505,6 +507,7 @@ mod tests {
                 python: Some("/usr/bin/python3".into()),
                 terminal: Some(TerminalSize { rows: 24, columns: 80 }),
                 stdin: true,
+                umask: 0o022,
                 repeats: Some(RunId::from_random(5)),
             },
             state: RunState::Failed,

@@ -91,8 +91,7 @@ fn over(reason: EndReason, exit_code: u8) -> Beginning {
 }
 
 async fn remove_cgroup(shared: &Shared, record: &RunRecord) -> stoa_proto::warden::Removed {
-    let cgroup = format!("{}-{}", record.id, record.attempt);
-    shared.warden.remove_cgroup(cgroup).await.unwrap_or_default()
+    shared.warden.remove_cgroup(record.id.to_string()).await.unwrap_or_default()
 }
 
 fn keep_stray_output(state: &Path, record: &RunRecord) {

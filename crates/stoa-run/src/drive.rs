@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
+/// A grace period that does not end: a hundred years.
+const NEVER_MS: u64 = 100 * 365 * 86_400 * 1000;
 
 /// The file with the run's cgroup folders, one a line, for a daemon that takes the run up.
 const CGROUPS: &str = "cgroups";
@@ -173,7 +175,7 @@ impl Driver {
         self.note(|record| {
             record.isolation = launched.mechanisms.iter().cloned().map(Mechanism::from).collect();
         });
-        let supervisor = Supervisor::launched(&launched, descriptors)
+        let supervisor = Supervisor::launched(&launched, descriptors, plan.terminal.is_some())
             .map_err(|error| Failure::new(Exit::Internal, "the warden's answer cannot be used").caused_by(&error))?;
         self.follow_metrics(supervisor.init_pid, &cgroups);
         note_cgroups(state.join(CGROUPS), cgroups);
@@ -242,7 +244,7 @@ impl Driver {
         {
             tracing::error!(run = %id, %error, "output of a killed run may be lost");
         }
-        let counters = self.remove_cgroup(id.as_str(), attempt).await;
+        let counters = self.remove_cgroup(id.as_str()).await;
         let limits = &self.spec.limits;
         match ended {
             Some(ended) => (end::judge(&ended, &counters, limits, &self.program()), ended),
@@ -286,8 +288,8 @@ impl Driver {
         }
     }
 
-    pub(crate) async fn remove_cgroup(&self, id: &str, attempt: u32) -> inner::Removed {
-        self.shared.warden.remove_cgroup(format!("{id}-{attempt}")).await.unwrap_or_else(|failure| {
+    pub(crate) async fn remove_cgroup(&self, id: &str) -> inner::Removed {
+        self.shared.warden.remove_cgroup(id.to_owned()).await.unwrap_or_else(|failure| {
             tracing::warn!(run = id, %failure, "the cgroup of a run was not removed");
             inner::Removed::default()
         })
@@ -397,7 +399,7 @@ fn translate(order: Order) -> to_init::What {
             to_init::What::Resize(inner::Terminal { rows: size.rows.into(), columns: size.columns.into() })
         }
         // Politely, and for as long as it takes: a second Ctrl-C kills.
-        Order::Interrupt => stop(SIGINT, 0),
+        Order::Interrupt => stop(SIGINT, NEVER_MS),
         Order::Stop { grace } => stop(SIGTERM, u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).max(1)),
         Order::Kill => stop(SIGKILL, 0),
     }

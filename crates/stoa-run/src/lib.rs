@@ -21,4 +21,4 @@ mod warden;
 
 pub use folder::Layout;
 pub use output::{Chunk, OutputReader};
-pub use service::{AgainRequest, Config, Runs, Subscription};
+pub use service::{AgainRequest, Config, Gpu, Order, Runs, Subscription};

@@ -110,6 +110,7 @@ pub(crate) fn launch_plan(spec: &RunSpec, place: &Place<'_>, work: &Work<'_>) ->
         devices: place.devices.to_vec(),
         writable: Vec::new(),
         attempt: place.attempt,
+        umask: spec.umask,
     }
 }
 

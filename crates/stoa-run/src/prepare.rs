@@ -87,15 +87,14 @@ async fn run_step(
     let mut plan = driver.plan_work(&work, state, &[]);
     plan.run_id = format!("{}-step-{number}", plan.run_id);
     let (launched, descriptors) = driver.shared.warden.launch(&plan).await?;
-    let supervisor = Supervisor::launched(&launched, descriptors)
+    let supervisor = Supervisor::launched(&launched, descriptors, plan.terminal.is_some())
         .map_err(|error| Failure::new(Exit::Internal, "the warden's answer cannot be used").caused_by(&error))?;
     let mut reader = OutputReader::open(state, 0)
         .map_err(|error| Failure::new(Exit::TryAgain, "the output of a step cannot be read").caused_by(&error))?;
     let mut tail = Vec::new();
     let ended = driver.supervise(&supervisor, state, |driver, _| relay(driver, &mut reader, &mut tail)).await;
     relay(driver, &mut reader, &mut tail);
-    let attempt = driver.record.borrow().attempt;
-    let counters = driver.remove_cgroup(&plan.run_id, attempt).await;
+    let counters = driver.remove_cgroup(&plan.run_id).await;
     let end = match &ended {
         Some(ended) => end::judge(ended, &counters, &Limits::default(), &step.argv[0]),
         None => end::killed(&Removed::default(), &Limits::default()),

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 use stoa_proto::output::Stream;
 use stoa_proto::warden::{self as inner, from_init::What, to_init};
 
@@ -26,7 +27,9 @@ const EXIT: &str = "exit";
 #[derive(Debug)]
 pub(crate) struct Supervisor {
     channel: Channel,
-    pipes: Vec<OwnedFd>,
+    /// The read ends of the program's output; the terminal's master comes with the news that the program has started.
+    pipes: Mutex<Vec<OwnedFd>>,
+    terminal: bool,
     pub(crate) init_pid: i32,
     pub(crate) started: bool,
 }
@@ -48,14 +51,17 @@ pub(crate) enum Event {
 
 impl Supervisor {
     /// The supervisor of a run that was just launched.
-    pub(crate) fn launched(launched: &inner::Launched, descriptors: Vec<OwnedFd>) -> io::Result<Self> {
-        Self::from_descriptors(descriptors, launched.init_pid, false)
-    }
-
-    fn from_descriptors(descriptors: Vec<OwnedFd>, init_pid: i32, started: bool) -> io::Result<Self> {
+    pub(crate) fn launched(launched: &inner::Launched, descriptors: Vec<OwnedFd>, terminal: bool) -> io::Result<Self> {
+        let (init_pid, started) = (launched.init_pid, false);
         let mut descriptors = descriptors.into_iter();
         let control = descriptors.next().ok_or_else(|| io::Error::other("the warden sent no control socket"))?;
-        Ok(Self { channel: Channel::new(control)?, pipes: descriptors.collect(), init_pid, started })
+        Ok(Self {
+            channel: Channel::new(control)?,
+            pipes: Mutex::new(descriptors.collect()),
+            terminal,
+            init_pid,
+            started,
+        })
     }
 
     /// Connects to a living init. Fails when there is none.
@@ -67,12 +73,9 @@ impl Supervisor {
             let packet = channel.receive().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
             let message = inner::FromInit::decode(packet.bytes.as_slice()).map_err(io::Error::other)?;
             if let Some(What::Hello(hello)) = message.what {
-                return Ok(Self {
-                    channel,
-                    pipes: packet.descriptors,
-                    init_pid: hello.init_pid,
-                    started: hello.started,
-                });
+                let terminal = packet.descriptors.len() == 1;
+                let pipes = Mutex::new(packet.descriptors);
+                return Ok(Self { channel, pipes, terminal, init_pid: hello.init_pid, started: hello.started });
             }
         }
     }
@@ -82,7 +85,10 @@ impl Supervisor {
         loop {
             let Ok(Some(packet)) = self.channel.receive().await else { return Event::Gone };
             match inner::FromInit::decode(packet.bytes.as_slice()).ok().and_then(|message| message.what) {
-                Some(What::Started(started)) => return Event::Started(started),
+                Some(What::Started(started)) => {
+                    self.pipes().extend(packet.descriptors);
+                    return Event::Started(started);
+                }
                 Some(What::Output(kept)) => return Event::Output(kept),
                 Some(What::StdinPassed(passed)) => return Event::StdinPassed(passed),
                 Some(What::Ended(ended)) => return Event::Ended(Box::new(ended)),
@@ -101,11 +107,14 @@ impl Supervisor {
 
     /// After the init was killed: indexes and keeps what it had not.
     pub(crate) fn recover_output(&self, state: &Path, attempt: u32) -> io::Result<u64> {
-        let streams: &[Stream] =
-            if self.pipes.len() == 1 { &[Stream::Terminal] } else { &[Stream::Stdout, Stream::Stderr] };
-        let pipes: Vec<(Stream, BorrowedFd<'_>)> =
-            streams.iter().copied().zip(self.pipes.iter().map(AsFd::as_fd)).collect();
+        let streams: &[Stream] = if self.terminal { &[Stream::Terminal] } else { &[Stream::Stdout, Stream::Stderr] };
+        let pipes = self.pipes();
+        let pipes: Vec<(Stream, BorrowedFd<'_>)> = streams.iter().copied().zip(pipes.iter().map(AsFd::as_fd)).collect();
         recover(state, attempt, &pipes)
+    }
+
+    fn pipes(&self) -> MutexGuard<'_, Vec<OwnedFd>> {
+        self.pipes.lock().expect("no one panics while holding it")
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::channel::Channel;
 use prost::Message;
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, memfd_create};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
@@ -21,6 +21,9 @@ use tokio::sync::{Mutex, oneshot};
 
 /// The first argument by which the program knows that it is the warden.
 pub(crate) const NAME: &str = "stoa-warden";
+
+/// The descriptor under which the warden finds its socket.
+const SOCKET: i32 = 3;
 
 /// Starts and asks the warden.
 #[derive(Debug)]
@@ -118,14 +121,16 @@ impl Warden {
 
     fn spawn(&self) -> io::Result<Arc<Connection>> {
         let (ours, theirs) = stoa_sys::packet::pair()?;
-        let mut child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        stoa_sys::process::give_descriptor(&mut command, theirs, SOCKET)?;
+        let mut child = command
             .arg0(NAME)
             .env_clear()
             .env("STOA_WARDEN_LOCK", &self.lock)
             .current_dir("/")
-            .stdin(Stdio::from(theirs))
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::null())
             .spawn()?;
         tracing::info!(pid = child.id(), "the warden has started");
         let connection = Arc::new(Connection {
@@ -197,7 +202,7 @@ fn wrong_answer() -> Failure {
 fn in_memory(content: &[u8]) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create("plan", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
     file.write_all(content)?;
-    let all = rustix::fs::SealFlags::all() & !rustix::fs::SealFlags::FUTURE_WRITE;
+    let all = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     rustix::fs::fcntl_add_seals(&file, all)?;
     Ok(file.into())
 }

@@ -24,6 +24,7 @@ fn record(number: u64, name: &str, state: RunState) -> RunRecord {
             python: None,
             terminal: None,
             stdin: false,
+            umask: 0o022,
             repeats: None,
         },
         state,

@@ -8,7 +8,7 @@ use crate::runs::state_text;
 use crate::spark::sparkline_from_zero;
 use crate::style::{Line, Style, Theme, Tint};
 use crate::text::{sanitize, text_width, truncate, truncate_start};
-use crate::watching::{KEYS, Layout, Watching, group_of, rank};
+use crate::watching::{KEYS, Layout, Watching, group_of, importance};
 use std::collections::BTreeMap;
 use stoa_core::metric::{Origin, Series};
 use stoa_core::run::RunRecord;
@@ -79,12 +79,12 @@ impl<'a> Dashboard<'a> {
         let mut shown: Vec<&Series> = self.series.iter().filter(|series| self.watching.shows(series)).collect();
         let mut best: BTreeMap<&str, _> = BTreeMap::new();
         for series in &shown {
-            let first = best.entry(group_of(&series.summary.name)).or_insert_with(|| rank(series));
-            *first = rank(series).min(first.clone());
+            let first = best.entry(group_of(&series.summary.name)).or_insert_with(|| importance(series));
+            *first = importance(series).min(first.clone());
         }
         shown.sort_by_cached_key(|series| {
             let group = best.get(group_of(&series.summary.name)).cloned();
-            (series.summary.origin == Origin::System, group, rank(series))
+            (series.summary.origin == Origin::System, group, importance(series))
         });
         shown
     }
@@ -335,7 +335,7 @@ pub fn inline_view(
 ) -> Vec<Line> {
     let mut lines = vec![header_line(record, series, false, now, width, theme)];
     let mut metrics: Vec<&Series> = series.iter().filter(|series| series.summary.origin != Origin::System).collect();
-    metrics.sort_by_key(|series| rank(series));
+    metrics.sort_by_key(|series| importance(series));
     let others = others_line(metrics.get(1..).unwrap_or_default(), width);
     let room = height.saturating_sub(1 + usize::from(others.is_some()));
     match metrics.first() {

@@ -123,6 +123,7 @@ fn spec() -> RunSpec {
         python: None,
         terminal: None,
         stdin: false,
+        umask: 0o022,
         repeats: None,
     }
 }

@@ -54,4 +54,4 @@ pub use style::{ColorDepth, Line, SERIES_COLORS, Span, Style, Theme, Tint, to_te
 pub use svg::{SvgOptions, SvgScheme};
 pub use table::{Align, Cell, Column, Table};
 pub use text::{char_width, sanitize, take_width, text_width, truncate, truncate_start};
-pub use watching::{Action, KEYS, Layout, Watching};
+pub use watching::{Action, KEYS, Layout, Watching, importance};

@@ -134,7 +134,7 @@ pub(crate) fn group_of(name: &str) -> &str {
 }
 
 /// How early a metric is shown when there is place for one: scores first, then losses, then the rest; evaluation before training.
-pub(crate) fn rank(series: &Series) -> (usize, bool, String) {
+pub fn importance(series: &Series) -> (usize, bool, String) {
     const WORDS: [&[&str]; 3] =
         [&["reward", "rew_mean", "return", "score"], &["accuracy", "acc", "f1", "auc"], &["loss"]];
     let name = series.summary.name.to_lowercase();
@@ -197,7 +197,7 @@ mod tests {
             series("rollout/ep_rew_mean", &[]),
             series("eval/loss", &[]),
         ];
-        all.sort_by_key(rank);
+        all.sort_by_key(importance);
         let names: Vec<&str> = all.iter().map(|series| series.summary.name.as_str()).collect();
         assert_eq!(names, ["rollout/ep_rew_mean", "eval/loss", "train/loss", "lr"]);
         assert!(!Watching::default().shows(&system("system/cpu", &[1.0])));

@@ -168,6 +168,33 @@ pub struct MetricsReply {
     pub run: ::core::option::Option<RunRecord>,
     #[prost(message, repeated, tag = "2")]
     pub series: ::prost::alloc::vec::Vec<Series>,
+    /// What the script said with `stoa.summary`.
+    #[prost(message, repeated, tag = "3")]
+    pub summary: ::prost::alloc::vec::Vec<SummaryValue>,
+    /// What it kept with `stoa.artifact`.
+    #[prost(message, repeated, tag = "4")]
+    pub artifacts: ::prost::alloc::vec::Vec<Artifact>,
+    /// Points the script could not write, for want of disk space.
+    #[prost(uint64, tag = "5")]
+    pub lost: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SummaryValue {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub json: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Artifact {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    #[prost(string, tag = "4")]
+    pub sha256: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Series {
@@ -325,6 +352,8 @@ pub struct RunSpec {
     pub stdin: bool,
     #[prost(string, optional, tag = "16")]
     pub repeats: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(uint32, tag = "17")]
+    pub umask: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EndReason {

@@ -20,6 +20,7 @@ fn spec(cwd: &str) -> RunSpec {
         python: None,
         terminal: None,
         stdin: false,
+        umask: 0o022,
         repeats: None,
     }
 }

@@ -1,0 +1,77 @@
+//! The terminal: what it can show, its size, and a mode in which keys arrive as they are pressed.
+
+use rustix::termios::{self, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use stoa_core::run::TerminalSize;
+use stoa_view::{ColorDepth, Theme};
+
+/// The size of a terminal that does not tell.
+const USUAL_SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
+
+pub(crate) fn is_terminal(stream: impl AsFd) -> bool {
+    termios::isatty(stream)
+}
+
+/// What an output can show, by the conventions `NO_COLOR`, `CLICOLOR_FORCE`, `COLORTERM`, `TERM` and the locale.
+pub(crate) fn theme(is_terminal: bool) -> Theme {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let term = variable("TERM").unwrap_or_default();
+    let forced = variable("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    let color = if variable("NO_COLOR").is_some() || !(forced || is_terminal && term != "dumb" && !term.is_empty()) {
+        ColorDepth::None
+    } else if variable("COLORTERM").is_some_and(|value| value == "truecolor" || value == "24bit") {
+        ColorDepth::TrueColor
+    } else if term.contains("256color") {
+        ColorDepth::Ansi256
+    } else {
+        ColorDepth::Ansi16
+    };
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name)).unwrap_or_default();
+    let utf8 = locale.to_ascii_lowercase().replace('-', "").contains("utf8");
+    Theme { color, unicode: utf8 && term != "dumb" && (!is_terminal || term != "linux") }
+}
+
+/// The size of the terminal on standard output, or on standard error.
+pub(crate) fn size() -> TerminalSize {
+    let ask = |stream: io::Result<termios::Winsize>| stream.ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    let out = ask(termios::tcgetwinsize(io::stdout()).map_err(io::Error::from));
+    let known = out.or_else(|| ask(termios::tcgetwinsize(io::stderr()).map_err(io::Error::from)));
+    known.map_or(USUAL_SIZE, |size| TerminalSize { rows: size.ws_row, columns: size.ws_col })
+}
+
+/// Whether this process may read the terminal on standard input: a background job that does is stopped.
+pub(crate) fn in_foreground() -> bool {
+    termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+/// The terminal hands over keys one by one and does not echo; restored when this is dropped.
+#[derive(Debug)]
+pub(crate) struct KeyMode {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl KeyMode {
+    /// Ctrl-C still comes as a signal. `None` where standard input is no terminal.
+    pub(crate) fn enter() -> Option<Self> {
+        let terminal = io::stdin().as_fd().try_clone_to_owned().ok()?;
+        let before = termios::tcgetattr(&terminal).ok()?;
+        let mut mode = before.clone();
+        mode.make_raw();
+        mode.local_modes |= LocalModes::ISIG;
+        // Only Ctrl-C is for us. The run's own terminal knows the others.
+        mode.special_codes[SpecialCodeIndex::VQUIT] = 0;
+        mode.special_codes[SpecialCodeIndex::VSUSP] = 0;
+        // Lines of ours that mix with the run's output end at the left edge.
+        mode.output_modes |= OutputModes::OPOST | OutputModes::ONLCR;
+        termios::tcsetattr(&terminal, OptionalActions::Now, &mode).ok()?;
+        Some(Self { terminal, before })
+    }
+}
+
+impl Drop for KeyMode {
+    fn drop(&mut self) {
+        let _terminal_gone = termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+    }
+}
