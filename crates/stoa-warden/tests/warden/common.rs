@@ -131,8 +131,7 @@ impl Warden {
         if plan.run_id.is_empty() {
             plan.run_id = unique_id();
         }
-        let file = memfd_create(c"plan", MemfdFlags::CLOEXEC).expect("memfd");
-        rustix::io::write(&file, &plan.encode_to_vec()).expect("write");
+        let file = memory_file(&plan);
         match self.ask(request::What::Launch(Launch {}), &[&file]) {
             (reply::What::Refused(refused), _) => Err(refused),
             (reply::What::Launched(launched), mut descriptors) => {
@@ -153,6 +152,18 @@ impl Warden {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Asks for a launch without waiting for the reply.
+    pub(crate) fn request(&mut self, plan: &LaunchPlan) {
+        self.serial += 1;
+        let bytes = Request { serial: self.serial, what: Some(request::What::Launch(Launch {})) }.encode_to_vec();
+        packet::send(self.socket(), &bytes, &[memory_file(plan).as_fd()]).expect("send");
+    }
+
+    /// Whether a reply lies in the socket.
+    pub(crate) fn replied(&self) -> bool {
+        matches!(packet::receive(self.socket(), &mut Vec::new()), Ok(Some(_)))
     }
 
     pub(crate) fn remove(&mut self, run: &str) -> Removed {
@@ -242,9 +253,14 @@ impl Run {
         fs::read(self.state.join("output")).expect("output")
     }
 
-    /// Waits until init has closed everything, that is, is gone.
+    /// Waits until init is gone with everything it had open.
     pub(crate) fn gone(&mut self) {
         while self.next().is_some() {}
+        let init = rustix::process::Pid::from_raw(self.launched.init_pid).expect("a process id");
+        if let Ok(init) = rustix::process::pidfd_open(init, rustix::process::PidfdFlags::empty()) {
+            let limit = Timespec { tv_sec: LIMIT, tv_nsec: 0 };
+            poll(&mut [PollFd::new(&init, PollFlags::IN)], Some(&limit)).expect("poll");
+        }
     }
 }
 
@@ -263,6 +279,12 @@ fn program_for(user: Option<u32>) -> PathBuf {
         copy
     });
     copy.clone()
+}
+
+fn memory_file(plan: &LaunchPlan) -> OwnedFd {
+    let file = memfd_create(c"plan", MemfdFlags::CLOEXEC).expect("memfd");
+    rustix::io::write(&file, &plan.encode_to_vec()).expect("write");
+    file
 }
 
 pub(crate) fn unique_id() -> String {
