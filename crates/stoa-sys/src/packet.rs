@@ -51,6 +51,18 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
 /// EAGAIN when none is there, EMSGSIZE when it was longer than [`MAX_PACKET`].
 pub fn receive(socket: impl AsFd, buffer: &mut Vec<u8>) -> Result<Option<Packet>> {
     buffer.resize(MAX_PACKET, 0);
+    receive_into(socket, buffer)
+}
+
+/// Like [`receive`], once, for a packet of at most `longest` bytes.
+///
+/// # Errors
+/// EAGAIN when none is there, EMSGSIZE when it was longer.
+pub fn receive_short(socket: impl AsFd, longest: usize) -> Result<Option<Packet>> {
+    receive_into(socket, &mut vec![0; longest.min(MAX_PACKET)])
+}
+
+fn receive_into(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<Packet>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;

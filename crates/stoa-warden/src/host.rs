@@ -91,7 +91,7 @@ impl Host {
         };
         list.push(entry("capabilities", true, capabilities));
         list.push(entry("no-new-privileges", true, Ok(String::new())));
-        let landlock = self.landlock.map(|abi| format!("ABI {abi}"));
+        let landlock = self.landlock.map(landlock_detail);
         list.push(entry("landlock", true, landlock.ok_or_else(|| "this kernel has no Landlock".into())));
         let seccomp = self.seccomp.is_some().then(|| "allow-list".into());
         list.push(entry("seccomp", true, seccomp.ok_or_else(|| "this kernel takes no seccomp filter".into())));
@@ -183,6 +183,16 @@ fn namespaces_remedy(read: impl Fn(&str) -> Option<String>) -> String {
     "allow user namespaces for this user, or start the daemon as root".into()
 }
 
+/// The ABI, and what older ones do not cover.
+fn landlock_detail(abi: u32) -> String {
+    let lacks = match abi {
+        ..=2 => ": truncating read-only files is left to the mounts, abstract sockets of the host can be reached",
+        3..=5 => ": abstract sockets of the host can be reached",
+        _ => "",
+    };
+    format!("ABI {abi}{lacks}")
+}
+
 fn entry(name: &str, asked: bool, state: Result<String, String>) -> Mechanism {
     let (enforcement, detail) = match (asked, state) {
         (false, _) => (Enforcement::NotAsked, String::new()),
@@ -199,7 +209,7 @@ fn try_level(level: Level, user: (u32, u32), private_network: bool) -> Result<()
     trial(level.namespaces() | network, || {
         isolate::enter_namespaces(level, user, private_network)?;
         rustix::system::sethostname(b"stoa").doing("set the host name")?;
-        View::base(private_network)?.enter(&plan, landlock::abi(), &[])?;
+        View::base(private_network, landlock::abi())?.enter(&plan, &[])?;
         process::drop_bounding_set().doing("drop capabilities")?;
         process::unshare_cgroup().doing("make a cgroup namespace")?;
         process::drop_capabilities().doing("drop capabilities")

@@ -88,8 +88,10 @@ impl Base {
             set_child_subreaper(Some(rustix::process::getpid())).doing("adopt orphaned processes")?;
         } else {
             isolate::enter_namespaces(host.level, host.user, private_network)?;
-            view = Some(View::base(private_network)?);
+            view = Some(View::base(private_network, host.landlock)?);
+            process::drop_bounding_set().doing("drop capabilities")?;
         }
+        rustix::thread::set_no_new_privs(true).doing("set no_new_privs")?;
         forbid_tracing()?;
         Ok(Self { pid, null, children, view })
     }
@@ -170,12 +172,9 @@ fn isolate(
             if !plan.hostname.is_empty() {
                 rustix::system::sethostname(plan.hostname.as_bytes()).doing("set the host name")?;
             }
-            let rules = view.enter(plan, host.landlock, groups)?;
-            process::drop_bounding_set().doing("drop capabilities")?;
-            rules
+            view.enter(plan, groups)?
         }
     };
-    rustix::thread::set_no_new_privs(true).doing("set no_new_privs")?;
     rustix::process::chdir(plan.cwd.as_str()).doing(&format!("enter {}", plan.cwd))?;
     rustix::process::umask(Mode::from(if plan.umask == 0 { 0o022 } else { plan.umask & 0o777 }));
     Ok(rules)

@@ -41,7 +41,7 @@ impl<T> Doing<T> for std::io::Result<T> {
 /// Parts of `/proc` that can be written as user 0 and reach beyond the run.
 const PROC_READ_ONLY: [&str; 5] = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"];
 /// Files and folders that tell about the machine what a run need not know, hidden.
-const MASKED: [&str; 9] = [
+const MASKED: [&str; 14] = [
     "/proc/kcore",
     "/proc/keys",
     "/proc/timer_list",
@@ -51,6 +51,11 @@ const MASKED: [&str; 9] = [
     "/proc/scsi",
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
+    "/sys/kernel/debug",
+    "/sys/kernel/tracing",
+    "/sys/kernel/security",
+    "/sys/fs/bpf",
+    "/sys/fs/pstore",
 ];
 /// Device nodes that every run has.
 const NODES: [&str; 6] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"];
@@ -85,27 +90,25 @@ pub(crate) struct View {
     made: u32,
     /// Hidden folders, which become read-only when all mount points in them are made.
     hidden: Vec<OwnedFd>,
+    /// What every run may do; the plan adds its places.
+    rules: Option<Rules>,
 }
 
 impl View {
     /// Everything that is the same for every run.
-    pub(crate) fn base(private_network: bool) -> Result<Self, Broken> {
+    pub(crate) fn base(private_network: bool, abi: Option<u32>) -> Result<Self, Broken> {
         let mut view = Self::new()?;
         view.proc()?;
         view.private_folders()?;
         view.devices()?;
         view.run(private_network)?;
+        view.rules = abi.map(|abi| rules(abi, |path| view.inside(path))).transpose()?;
         Ok(view)
     }
 
     /// Adds what `plan` says and makes the view the root. Answers the Landlock rules for it, not in force yet.
     /// `groups` are the run's cgroup folders with the mount points of their hierarchies.
-    pub(crate) fn enter(
-        mut self,
-        plan: &LaunchPlan,
-        abi: Option<u32>,
-        groups: &[(String, String)],
-    ) -> Result<Option<Rules>, Broken> {
+    pub(crate) fn enter(mut self, plan: &LaunchPlan, groups: &[(String, String)]) -> Result<Option<Rules>, Broken> {
         for path in &plan.devices {
             self.bind(path, path, None, false)?;
         }
@@ -119,9 +122,11 @@ impl View {
         for folder in &self.hidden {
             mount::add_attributes(folder.as_fd(), Attributes::READ_ONLY, false).doing("close hidden folders")?;
         }
-        let rules = abi.map(|abi| self.rules(plan, abi)).transpose()?;
+        if let Some(rules) = &self.rules {
+            allow_plan(rules, plan, |path| self.inside(path))?;
+        }
         mount::enter(self.root.as_fd()).doing("make the view the root")?;
-        Ok(rules)
+        Ok(self.rules)
     }
 
     fn new() -> Result<Self, Broken> {
@@ -133,7 +138,7 @@ impl View {
         mount::add_attributes(root.as_fd(), attributes.and(Attributes::READ_ONLY), true).doing(WHAT)?;
         mount::attach_over_root(scratch.as_fd()).doing("mount a tmpfs")?;
         mount::attach_over_root(root.as_fd()).doing(WHAT)?;
-        Ok(Self { root, scratch, made: 0, hidden: Vec::new() })
+        Ok(Self { root, scratch, made: 0, hidden: Vec::new(), rules: None })
     }
 
     fn inside(&self, path: &str) -> stoa_sys::Result<OwnedFd> {
@@ -291,32 +296,49 @@ impl View {
             Kind::Unspecified => Ok(()),
         }
     }
-
-    fn rules(&self, plan: &LaunchPlan, abi: u32) -> Result<Rules, Broken> {
-        rules(plan, abi, |path| self.inside(path))
-    }
 }
 
 /// Landlock rules for a run that sees the system as it is, for want of namespaces.
 pub(crate) fn rules_without_view(plan: &LaunchPlan, abi: u32) -> Result<Rules, Broken> {
-    rules(plan, abi, mount::outside)
+    let rules = rules(abi, mount::outside)?;
+    allow_plan(&rules, plan, mount::outside)?;
+    Ok(rules)
 }
 
-/// Read and execute everything; write only what is private or named. `find` resolves a path as the run sees it.
-fn rules(plan: &LaunchPlan, abi: u32, find: impl Fn(&str) -> stoa_sys::Result<OwnedFd>) -> Result<Rules, Broken> {
+/// Read and execute everything; write only what is private. `find` resolves a path as the run sees it.
+fn rules(abi: u32, find: impl Fn(&str) -> stoa_sys::Result<OwnedFd>) -> Result<Rules, Broken> {
     let rules = Rules::new(abi).doing("make Landlock rules")?;
-    let binds = plan.mounts.iter().filter(|step| step.kind() == Kind::BindWritable).map(|step| step.target.as_str());
-    let writable = PRIVATE_TEMPORARY.into_iter().map(|(_, path)| path).chain(binds);
-    let writable = writable.chain(plan.writable.iter().map(String::as_str)).map(|path| (path, Access::Write));
-    let used = [("/", Access::Read), ("/dev", Access::Use), ("/proc", Access::Use)];
-    for (path, access) in used.into_iter().chain(writable) {
-        let what = || format!("make a Landlock rule for {path}");
-        match find(path) {
-            Err(Errno::NOENT | Errno::NOTDIR) => {}
-            place => rules.allow(place.doing(&what())?, access).doing(&what())?,
-        }
+    for (path, access) in [("/", Access::Read), ("/dev", Access::Use), ("/proc", Access::Use)] {
+        allow(&rules, path, access, &find)?;
+    }
+    for (_, path) in PRIVATE_TEMPORARY {
+        allow(&rules, path, Access::Write, &find)?;
     }
     Ok(rules)
+}
+
+/// Lets the run write where the plan says.
+fn allow_plan(
+    rules: &Rules,
+    plan: &LaunchPlan,
+    find: impl Fn(&str) -> stoa_sys::Result<OwnedFd>,
+) -> Result<(), Broken> {
+    let binds = plan.mounts.iter().filter(|step| step.kind() == Kind::BindWritable).map(|step| &step.target);
+    binds.chain(&plan.writable).try_for_each(|path| allow(rules, path, Access::Write, &find))
+}
+
+/// What does not exist needs no rule.
+fn allow(
+    rules: &Rules,
+    path: &str,
+    access: Access,
+    find: impl Fn(&str) -> stoa_sys::Result<OwnedFd>,
+) -> Result<(), Broken> {
+    let what = || format!("make a Landlock rule for {path}");
+    match find(path) {
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+        place => rules.allow(place.doing(&what())?, access).doing(&what()),
+    }
 }
 
 /// What comes before the view: identity and network.

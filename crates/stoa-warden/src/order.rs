@@ -25,6 +25,9 @@ pub(crate) struct Files {
     pub(crate) cgroup: Entry,
 }
 
+/// The longest order: a handful of paths.
+const MAX_ORDER: usize = 16 << 10;
+
 /// Cgroup folders with the mount points of their hierarchies.
 pub(crate) type Groups = Vec<(String, String)>;
 
@@ -77,7 +80,7 @@ impl Files {
 /// Waits for an order; `None` when the warden has closed its side without one.
 pub(crate) fn receive(orders: &OwnedFd) -> Option<(Files, Groups)> {
     retry(|| poll(&mut [PollFd::new(orders, PollFlags::IN)], None)).ok()?;
-    packet::receive(orders, &mut Vec::new()).ok().flatten().and_then(Files::unpack)
+    packet::receive_short(orders, MAX_ORDER).ok().flatten().and_then(Files::unpack)
 }
 
 #[cfg(test)]
