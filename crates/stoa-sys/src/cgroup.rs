@@ -149,6 +149,9 @@ fn parse(mounts: &str, cgroups: &str) -> Vec<Hierarchy> {
     found
 }
 
+/// Where the processes of the own group go, since version 2 allows them only in leaves.
+const LEAF: &str = "stoa-daemon";
+
 impl Groups {
     /// Finds what this process can use, and makes the folders `stoa`.
     pub fn detect() -> Self {
@@ -371,7 +374,8 @@ fn writable(folder: &Path) -> std::result::Result<(), String> {
 /// Makes `stoa` in the tree of version 2 and switches the controllers on for its children.
 fn unified_base(hierarchy: &Hierarchy, root: bool, wanted: &[Controller]) -> std::result::Result<PathBuf, String> {
     let mut why = String::new();
-    let places = if root { vec![&hierarchy.mount_point, &hierarchy.own] } else { vec![&hierarchy.own] };
+    let own = without_leaf(&hierarchy.own);
+    let places = if root { vec![hierarchy.mount_point.as_path(), own] } else { vec![own] };
     for place in places {
         match delegate(place, wanted) {
             Ok(folder) => return Ok(folder),
@@ -379,6 +383,11 @@ fn unified_base(hierarchy: &Hierarchy, root: bool, wanted: &[Controller]) -> std
         }
     }
     Err(why)
+}
+
+/// The group that `own` was before an earlier call moved its processes to the leaf.
+fn without_leaf(own: &Path) -> &Path {
+    own.parent().filter(|_| own.file_name().is_some_and(|name| name == LEAF)).unwrap_or(own)
 }
 
 fn delegate(place: &Path, wanted: &[Controller]) -> std::io::Result<PathBuf> {
@@ -394,7 +403,7 @@ fn delegate(place: &Path, wanted: &[Controller]) -> std::io::Result<PathBuf> {
         if errno(&error) != Errno::BUSY {
             return Err(error);
         }
-        let leaf = place.join("stoa-daemon");
+        let leaf = place.join(LEAF);
         if !leaf.is_dir() {
             fs::create_dir(&leaf)?;
         }
@@ -492,6 +501,12 @@ mod tests {
     fn a_container_sees_its_own_group_as_the_root_of_the_mount() {
         let mounts = "35 31 0:32 /docker/ab12 /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory";
         assert_eq!(own((mounts, "4:memory:/docker/ab12"))[0].2, "/sys/fs/cgroup/memory/");
+    }
+
+    #[test]
+    fn the_second_start_uses_the_group_of_the_first() {
+        assert_eq!(without_leaf(Path::new("/sys/fs/cgroup/a.scope/stoa-daemon")), Path::new("/sys/fs/cgroup/a.scope"));
+        assert_eq!(without_leaf(Path::new("/sys/fs/cgroup/a.scope")), Path::new("/sys/fs/cgroup/a.scope"));
     }
 
     #[test]

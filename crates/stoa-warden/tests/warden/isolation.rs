@@ -371,3 +371,29 @@ if __name__ == "__main__":
 "#;
     python_of_each(program, "285\n1\nTrue True\n");
 }
+
+#[test]
+fn torch_trains_loads_data_in_workers_and_talks_between_processes() {
+    let Ok(python) = std::env::var("STOA_TEST_TORCH") else {
+        eprintln!("skipped: STOA_TEST_TORCH names no Python that has torch");
+        return;
+    };
+    let program = r#"
+import os, tempfile, torch, torch.distributed as dist, torch.multiprocessing as mp
+from torch.utils.data import DataLoader, TensorDataset
+def rank(number, path):
+    dist.init_process_group("gloo", init_method=f"file://{path}", rank=number, world_size=2)
+    value = torch.ones(1); dist.all_reduce(value); print("sum", value.item(), flush=True)
+if __name__ == "__main__":
+    model = torch.nn.Linear(8, 1); optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    data = DataLoader(TensorDataset(torch.randn(64, 8), torch.randn(64, 1)), batch_size=16, num_workers=2)
+    for x, y in data:
+        loss = (model(x) - y).pow(2).mean(); optimizer.zero_grad(); loss.backward(); optimizer.step()
+    print("trained", flush=True)
+    mp.start_processes(rank, (os.path.join(tempfile.mkdtemp(), "meet"),), nprocs=2, start_method="fork")
+"#;
+    let outcome = Warden::start().finish(plan(&[&python, "-c", program]));
+    // Gloo warns when the name of the machine does not resolve.
+    let said: Vec<_> = outcome.output.lines().filter(|line| !line.contains("Warning")).collect();
+    assert_eq!(said, ["trained", "sum 2.0", "sum 2.0"], "{outcome:?}");
+}
