@@ -26,6 +26,8 @@ use stoa_sys::{Errno, exit_record, output};
 
 /// How long processes that were killed may take to die before the run ends without them.
 const DYING_MS: u64 = 10_000;
+/// Bytes of flowing output after which the daemon is told.
+const TELL_EVERY: u64 = 1 << 20;
 /// The longest text of a failed step in a record.
 const MAX_WHAT: usize = 1024;
 
@@ -124,6 +126,7 @@ fn supervise(
     let rules = isolate(host, plan, view, groups)?;
     let connections = Connections::new(files.control.try_clone().doing("open the control socket")?, host.user.0);
     let kept = Kept::new(files.output.as_fd(), files.index.as_fd(), plan.attempt).doing("open the output")?;
+    let told = kept.length();
     let mut supervisor = Supervisor {
         level: host.level,
         pid,
@@ -143,7 +146,7 @@ fn supervise(
         cause: Cause::ByItself,
         killed: false,
         ended: Ended { attempt: plan.attempt, ..Ended::default() },
-        told: 0,
+        told,
     };
     match supervisor.start(host, rules.as_ref())? {
         Err(errno) => {
@@ -230,6 +233,10 @@ struct Supervisor<'a> {
 struct Ready {
     listener: bool,
     connections: bool,
+    children: bool,
+    time_limit: bool,
+    grace: bool,
+    streams: bool,
 }
 
 impl Supervisor<'_> {
@@ -255,6 +262,7 @@ impl Supervisor<'_> {
             // Init is one of the processes that the kernel counts.
             processes: (limit > 0 && !counted).then(|| u64::from(limit) + 1),
         };
+        exit_record::begin(&self.files.exit).doing("note the start of the program")?;
         let program = match program::start(self.plan, &start) {
             Ok(program) => program,
             Err(NotStarted::Exec(errno)) => return Ok(Err(errno)),
@@ -308,7 +316,10 @@ impl Supervisor<'_> {
     /// Supervises until the end.
     fn run(&mut self) -> Result<(), Broken> {
         loop {
-            let ready = self.wait().doing("wait")?;
+            let Some(ready) = self.wait().doing("wait")? else {
+                self.tell_output();
+                continue;
+            };
             if ready.listener {
                 self.connections.accept(self.files.listener.as_fd(), self.level != Level::None);
             }
@@ -318,37 +329,48 @@ impl Supervisor<'_> {
             if self.feed.wanted().is_some() && self.feed.pump() {
                 self.connections.tell(from_init::What::StdinPassed(self.feed.passed), &[]);
             }
-            if fired(&self.time_limit) && self.result.is_none() {
+            if ready.time_limit && fired(&self.time_limit) && self.result.is_none() {
                 self.stop(Cause::TimeLimit, &Stop { signal: 0, grace_ms: self.plan.grace_ms });
             }
-            let out_of_time = fired(&self.grace);
+            let out_of_time = ready.grace && fired(&self.grace);
             if out_of_time && self.result.is_none() {
                 self.kill();
             }
-            self.move_output();
-            let alone = self.reap();
+            if ready.streams {
+                self.move_output();
+            }
+            let alone = ready.children && self.reap();
             if self.result.is_some() && (alone || out_of_time) {
                 return self.finish().doing("record the end");
             }
         }
     }
 
-    /// Waits for anything to happen.
-    fn wait(&self) -> Result<Ready, Errno> {
+    /// Waits for anything to happen; `None` when nothing has happened for now and kept output was not told yet.
+    fn wait(&self) -> Result<Option<Ready>, Errno> {
+        let untold = self.kept.length() > self.told;
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         let sockets: Vec<_> = self.connections.sockets().collect();
-        let mut fds = vec![PollFd::new(&self.files.listener, PollFlags::IN)];
-        fds.extend(sockets.iter().map(|socket| PollFd::new(*socket, PollFlags::IN)));
-        let timers = [&self.children, &self.time_limit, &self.grace];
-        fds.extend(
-            timers.into_iter().chain(self.streams.iter().map(|(_, fd)| fd)).map(|fd| PollFd::new(fd, PollFlags::IN)),
-        );
+        let single = [&self.files.listener, &self.children, &self.time_limit, &self.grace];
+        let readable = single.into_iter().chain(sockets.iter().copied()).chain(self.streams.iter().map(|(_, fd)| fd));
+        let mut fds: Vec<_> = readable.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
         fds.extend(self.feed.wanted().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
-        match poll(&mut fds, None) {
+        match poll(&mut fds, untold.then_some(&at_once)) {
+            Ok(0) => return Ok(None),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
         let happened = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        Ok(Ready { listener: happened(&fds[0]), connections: fds[1..=sockets.len()].iter().any(happened) })
+        let (single, rest) = fds.split_at(4);
+        let (sockets, rest) = rest.split_at(sockets.len());
+        Ok(Some(Ready {
+            listener: happened(&single[0]),
+            children: happened(&single[1]),
+            time_limit: happened(&single[2]),
+            grace: happened(&single[3]),
+            connections: sockets.iter().any(happened),
+            streams: rest[..self.streams.len()].iter().any(happened),
+        }))
     }
 
     /// Carries out what the daemon says.
@@ -413,23 +435,28 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Moves what has arrived; tells how much has been kept.
+    /// Moves what has arrived.
     fn move_output(&mut self) {
         self.streams.retain(|(stream, fd)| {
             // A stream that never pauses must not keep the other waiting.
             for _turn in 0..4 {
                 match self.kept.take(fd.as_fd(), *stream) {
                     Moved::Some => {}
-                    Moved::Empty => return true,
+                    Moved::All | Moved::Empty => return true,
                     Moved::End => return false,
                 }
             }
             true
         });
-        if self.kept.length() > self.told {
-            self.told = self.kept.length();
-            self.connections.tell(from_init::What::Output(self.told), &[]);
+        if self.kept.length() - self.told > TELL_EVERY {
+            self.tell_output();
         }
+    }
+
+    /// Tells how much output has been kept: when it pauses, and now and then while it flows.
+    fn tell_output(&mut self) {
+        self.told = self.kept.length();
+        self.connections.tell(from_init::What::Output(self.told), &[]);
     }
 
     /// Reaps what has ended; once the program has, the rest is killed. Answers whether no process is left.
@@ -457,7 +484,7 @@ impl Supervisor<'_> {
     fn finish(&mut self) -> Result<(), Errno> {
         let streams = std::mem::take(&mut self.streams);
         for (stream, fd) in &streams {
-            while self.kept.take(fd.as_fd(), *stream) == Moved::Some {}
+            while matches!(self.kept.take(fd.as_fd(), *stream), Moved::Some | Moved::All) {}
         }
         let _told_in_the_record = self.kept.record_loss();
         let usage = process::children_usage();

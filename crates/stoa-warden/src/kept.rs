@@ -26,6 +26,8 @@ pub(crate) struct Kept<'a> {
     unrecorded: u64,
     /// Whether the file system of the output takes `splice`.
     splices: bool,
+    /// Streams whose pipe was made larger.
+    enlarged: Vec<Stream>,
     buffer: Vec<u8>,
 }
 
@@ -34,6 +36,8 @@ pub(crate) struct Kept<'a> {
 pub(crate) enum Moved {
     /// Bytes; there may be more.
     Some,
+    /// Bytes, and hardly more.
+    All,
     /// Nothing for now.
     Empty,
     /// The other side is closed.
@@ -46,7 +50,17 @@ impl<'a> Kept<'a> {
         // Bytes that a killed attempt left without a record stay; they are recovered before this one by the daemon.
         end.covered = end.output;
         let attempt = u8::try_from(attempt).unwrap_or(u8::MAX);
-        Ok(Self { output, index, end, attempt, lost: 0, unrecorded: 0, splices: true, buffer: Vec::new() })
+        Ok(Self {
+            output,
+            index,
+            end,
+            attempt,
+            lost: 0,
+            unrecorded: 0,
+            splices: true,
+            enlarged: Vec::new(),
+            buffer: Vec::new(),
+        })
     }
 
     /// Length of the output.
@@ -62,11 +76,15 @@ impl<'a> Kept<'a> {
             match retry(|| splice(from, None, self.output, Some(&mut at), CHUNK, flags)) {
                 Ok(0) => return Moved::End,
                 Ok(moved) => {
-                    if (BUSY..CHUNK / 2).contains(&moved) {
+                    self.record(moved as u64, stream);
+                    if moved < BUSY {
+                        return Moved::All;
+                    }
+                    if !self.enlarged.contains(&stream) {
+                        self.enlarged.push(stream);
                         // Without the larger pipe it is slower, not wrong.
                         let _limit_reached = fcntl_setpipe_size(from, CHUNK);
                     }
-                    self.record(moved as u64, stream);
                     return Moved::Some;
                 }
                 Err(Errno::AGAIN) => return Moved::Empty,
@@ -159,11 +177,12 @@ mod tests {
     #[test]
     fn two_streams_are_kept_in_the_order_of_arrival() {
         let (output, index) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-        let (out, err) = (rustix::pipe::pipe().unwrap(), rustix::pipe::pipe().unwrap());
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+        let (out, err) = (pipe(), pipe());
         let mut kept = Kept::new(output.as_fd(), index.as_fd(), 1).unwrap();
         for (text, (read, write), stream) in [(b"one", &out, Stream::Stdout), (b"two", &err, Stream::Stderr)] {
             rustix::io::write(write, text).unwrap();
-            assert_eq!(kept.take(read.as_fd(), stream), Moved::Some);
+            assert_eq!(kept.take(read.as_fd(), stream), Moved::All);
             assert_eq!(kept.take(read.as_fd(), stream), Moved::Empty);
         }
         drop(out.1);

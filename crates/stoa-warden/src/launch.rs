@@ -5,7 +5,7 @@ use crate::order::Files;
 use crate::plan;
 use crate::refusal::{BadPlan, CgroupFailed, Refusal};
 use crate::spare::Spares;
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, fcntl_setfl, flock, openat, unlinkat};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -81,7 +81,12 @@ fn open(plan: &LaunchPlan, plan_file: OwnedFd, control: OwnedFd) -> Result<Files
     exit_record::reserve(&exit).map_err(state("exit"))?;
     let listener = listener(&folder).map_err(state("control"))?;
     let (output, index) = (file("output")?, file("output.index")?);
-    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(Refusal::Descriptors);
+    // Only the side of init never waits; the program's blocks as every pipe does.
+    let pipe = || {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(Refusal::Descriptors)?;
+        fcntl_setfl(&read, OFlags::NONBLOCK).map_err(Refusal::Descriptors)?;
+        Ok::<_, Refusal>((read, write))
+    };
     let pipes = if plan.terminal.is_some() { None } else { Some([pipe()?, pipe()?]) };
     Ok(Files { plan: plan_file, lock, listener, control, exit, output, index, pipes, cgroup: Entry::default() })
 }
