@@ -456,6 +456,7 @@ impl Supervisor<'_> {
     /// Tells how much output has been kept: when it pauses, and now and then while it flows.
     fn tell_output(&mut self) {
         self.told = self.kept.length();
+        self.kept.seal();
         self.connections.tell(from_init::What::Output(self.told), &[]);
     }
 

@@ -11,6 +11,8 @@ use stoa_sys::{Errno, output};
 
 /// The most bytes moved at once; also the size that the pipe of a busy stream gets.
 const CHUNK: usize = 1 << 20;
+/// The longest record that grows.
+const MAX_GROWN: u64 = 16 << 20;
 /// A pipe that gives this much at once is busy.
 const BUSY: usize = 60 << 10;
 
@@ -26,6 +28,8 @@ pub(crate) struct Kept<'a> {
     unrecorded: u64,
     /// Whether the file system of the output takes `splice`.
     splices: bool,
+    /// The last record, while nobody was told of it and it may grow.
+    open: Option<Record>,
     /// Streams whose pipe was made larger.
     enlarged: Vec<Stream>,
     buffer: Vec<u8>,
@@ -58,6 +62,7 @@ impl<'a> Kept<'a> {
             lost: 0,
             unrecorded: 0,
             splices: true,
+            open: None,
             enlarged: Vec::new(),
             buffer: Vec::new(),
         })
@@ -146,18 +151,27 @@ impl<'a> Kept<'a> {
         Ok(())
     }
 
+    /// From now on the last record stays as it is: someone may have read it.
+    pub(crate) fn seal(&mut self) {
+        self.open = None;
+    }
+
+    /// Adds a record, or lets the last one grow, so that many small writes in a row do not make an index larger than the output.
     fn append(&mut self, length: u64, stream: Stream) -> Result<(), Errno> {
-        let record = Record { offset: self.end.output, length, time: output::now(), stream, attempt: self.attempt };
-        match pwrite(self.index, &record.encode(), self.end.index)? {
-            RECORD_BYTES => {
-                self.end.index += RECORD_BYTES as u64;
-                Ok(())
-            }
-            _ => {
-                let _torn_record_is_ignored = ftruncate(self.index, self.end.index);
-                Err(Errno::NOSPC)
-            }
+        let new = Record { offset: self.end.output, length, time: output::now(), stream, attempt: self.attempt };
+        let grows =
+            |last: &Record| last.stream == stream && stream != Stream::Lost && last.length + length <= MAX_GROWN;
+        let (record, at) = match self.open.filter(grows) {
+            Some(last) => (Record { length: last.length + length, ..last }, self.end.index - RECORD_BYTES as u64),
+            None => (new, self.end.index),
+        };
+        if pwrite(self.index, &record.encode(), at)? != RECORD_BYTES {
+            let _torn_record_is_ignored = ftruncate(self.index, self.end.index);
+            return Err(Errno::NOSPC);
         }
+        self.end.index = at + RECORD_BYTES as u64;
+        self.open = Some(record);
+        Ok(())
     }
 }
 
@@ -191,6 +205,21 @@ mod tests {
         pread(&output, &mut bytes, 0).unwrap();
         assert_eq!(&bytes, b"onetwo");
         assert_eq!(read_index(&index), [(0, 3, Stream::Stdout), (3, 3, Stream::Stderr)]);
+    }
+
+    #[test]
+    fn a_record_grows_until_it_was_told_of() {
+        let (output, index) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+        let mut kept = Kept::new(output.as_fd(), index.as_fd(), 1).unwrap();
+        for text in ["a", "b", "c"] {
+            rustix::io::write(&write, text.as_bytes()).unwrap();
+            kept.take(read.as_fd(), Stream::Stdout);
+            if text == "b" {
+                kept.seal();
+            }
+        }
+        assert_eq!(read_index(&index), [(0, 2, Stream::Stdout), (2, 1, Stream::Stdout)]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use stoa_core::Exit;
-use stoa_proto::warden::{CgroupLimits, LaunchPlan, Probed, Removed, Reply, Request, reply, request};
+use stoa_proto::warden::{CgroupLimits, LaunchPlan, Probed, Reply, Request, reply, request};
 use stoa_sys::Errno;
 use stoa_sys::cgroup::{self, Counted};
 use stoa_sys::packet::{self, retry};
@@ -170,7 +170,7 @@ impl Warden {
         for mut removal in std::mem::take(&mut self.removals) {
             removal.folders.retain(|folder| cgroup::remove(folder) == Err(Errno::BUSY));
             if removal.folders.is_empty() {
-                self.reply(removal.serial, reply::What::Removed(removed(&removal.counted)), &[]);
+                self.reply(removal.serial, reply::What::Removed(removal.counted.into()), &[]);
             } else if Instant::now() > removal.until {
                 let source = Cause(format!("`{}` has processes that do not end", removal.folders[0].display()));
                 let refusal = Refusal::Busy { run: removal.run, source };
@@ -191,17 +191,5 @@ impl Warden {
                 return;
             }
         }
-    }
-}
-
-fn removed(counted: &Counted) -> Removed {
-    Removed {
-        peak_memory: counted.peak_memory,
-        oom_kills: counted.oom_kills,
-        pids_limit_hits: counted.pids_limit_hits,
-        read_bytes: counted.read_bytes,
-        written_bytes: counted.written_bytes,
-        cpu_user_us: counted.cpu_user_us,
-        cpu_system_us: counted.cpu_system_us,
     }
 }
