@@ -120,7 +120,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "X")]
     pub(crate) cpus: Option<Cpus>,
     /// Memory of all its processes together, such as 512M or 2G
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub(crate) memory: Option<Bytes>,
     /// Processes and threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -344,6 +344,17 @@ fn parse_mount(text: &str) -> Result<Mount, String> {
     Ok(Mount { path: PathBuf::from(path), writable })
 }
 
+/// Below this no program starts, and the kernel refuses in the middle of making the sandbox.
+const LEAST_MEMORY: Bytes = Bytes(1 << 20);
+
+fn parse_memory(text: &str) -> Result<Bytes, String> {
+    let memory: Bytes = text.parse().map_err(|error: stoa_core::units::BadQuantity| error.to_string())?;
+    if memory < LEAST_MEMORY {
+        return Err(format!("no program runs in {memory}: use {LEAST_MEMORY} or more, with a unit, such as `512M`"));
+    }
+    Ok(memory)
+}
+
 fn parse_weight(text: &str) -> Result<f64, String> {
     let weight = text.parse::<f64>().ok().filter(|weight| (0.0..1.0).contains(weight));
     weight.ok_or_else(|| "the weight is a number from 0 to below 1, such as 0.9".to_owned())
@@ -396,5 +407,12 @@ mod tests {
         assert_eq!(parse_mount("/data:ro"), Ok(Mount { path: "/data".into(), writable: false }));
         assert_eq!(parse_mount("/data"), Ok(Mount { path: "/data".into(), writable: true }));
         assert!(parse_mount(":ro").is_err());
+    }
+
+    #[test]
+    fn a_memory_limit_without_its_unit_is_noticed() {
+        assert_eq!(parse_memory("2G"), Ok(Bytes(2 << 30)));
+        assert_eq!(parse_memory("512").expect_err("too little").lines().count(), 1);
+        assert!(parse_memory("1M").is_ok() && parse_memory("1023K").is_err());
     }
 }

@@ -210,7 +210,7 @@ impl Follower {
         match news {
             Some(Ok(News::Output(piece))) => {
                 if self.print(&piece, json).is_err() {
-                    self.tell(Order::Kill(true)).await;
+                    self.kill_and_wait().await?;
                     return Ok(Some(BROKEN_PIPE_CODE));
                 }
             }
@@ -254,6 +254,22 @@ impl Follower {
     /// Tells the run something. A connection that broke shows with the next event.
     pub(crate) async fn tell(&self, order: Order) {
         let _broken = self.orders.send(pb::RunRequest { what: Some(order) }).await;
+    }
+
+    /// Ends a run whose output has no reader any more, as SIGPIPE would; what it still says goes nowhere.
+    async fn kill_and_wait(&mut self) -> Result<(), Failure> {
+        self.tell(Order::Kill(true)).await;
+        loop {
+            match self.events.message().await.map_err(Trouble::from) {
+                Ok(Some(pb::RunEvent { what: Some(News::Ended(_)) })) => return Ok(()),
+                Ok(Some(_)) => {}
+                Err(Trouble::Answered(failure)) => return Err(failure),
+                Ok(None) | Err(Trouble::Broken(_)) => {
+                    self.reconnect().await?;
+                    self.tell(Order::Kill(true)).await;
+                }
+            }
+        }
     }
 
     /// Ctrl-C: the first asks the program to end, the second ends it.

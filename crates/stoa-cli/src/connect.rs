@@ -1,9 +1,13 @@
 //! The connection to the daemon, which is started when it does not run.
 
 use hyper_util::rt::TokioIo;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -165,9 +169,30 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
         .hint("set STOA_HOME to a folder you can write to")
 }
 
-/// Waits until the daemon of this user has ended: its lock is free then.
-pub(crate) async fn wait_until_stopped() -> Result<(), Failure> {
-    let path = paths().daemon_lock();
-    let free = tokio::task::spawn_blocking(move || lock(&path).map(drop)).await;
-    free.unwrap_or_else(|error| Err(Failure::new(Exit::Internal, "waiting for the daemon broke off").caused_by(&error)))
+/// A handle of a daemon, to wait for its end. `None` when it has ended already.
+pub(crate) fn watch_end(pid: u32) -> Result<Option<OwnedFd>, Failure> {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(daemon) => Ok(Some(daemon)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(errno) => Err(cannot_wait(errno)),
+    }
+}
+
+/// Waits until a daemon has ended. Its lock would not do: the next daemon may take that at once.
+pub(crate) async fn wait_for_end(daemon: OwnedFd) -> Result<(), Failure> {
+    // On a thread of its own: the connection, which the daemon waits for, is closed by this one.
+    let wait = move || loop {
+        match poll(&mut [PollFd::new(&daemon, PollFlags::IN)], None) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(cannot_wait(errno)),
+        }
+    };
+    let ended = tokio::task::spawn_blocking(wait).await;
+    ended.unwrap_or_else(|error| Err(Failure::new(Exit::Internal, "waiting for the daemon broke off").caused_by(&error)))
+}
+
+fn cannot_wait(errno: Errno) -> Failure {
+    Failure::new(Exit::Internal, "cannot wait for the end of the daemon").caused_by(&io::Error::from(errno))
 }

@@ -82,9 +82,12 @@ async fn ask(client: &mut connect::Client) -> Result<Status, Failure> {
 
 async fn stop(json: bool, output: &Output) -> Ended {
     if let Some(mut client) = connect::connect_if_running().await? {
+        let daemon = connect::watch_end(client.status(pb::StatusRequest {}).await.map_err(failed)?.into_inner().pid)?;
         let live = client.shutdown(pb::ShutdownRequest {}).await.map_err(failed)?.into_inner().live_runs;
         drop(client);
-        connect::wait_until_stopped().await?;
+        if let Some(daemon) = daemon {
+            connect::wait_for_end(daemon).await?;
+        }
         if live > 0 {
             output.note(&format!("{live} runs go on; the next command starts the daemon again"));
         }

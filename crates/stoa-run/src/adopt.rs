@@ -3,18 +3,15 @@
 use crate::drive::{self, Beginning};
 use crate::end::{self, End};
 use crate::service::Shared;
-use crate::supervisor::{self, Supervisor, Trace};
+use crate::supervisor::{self, Found, Supervisor, Trace};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use stoa_core::run::{EndReason, RunRecord, Usage};
 use stoa_core::secret::MASK;
 use stoa_core::{Exit, Failure};
 use stoa_proto::warden::{Ended, Stop, to_init};
 
-/// Between two looks at an init that was launched at the very moment the daemon died and does not listen yet.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// What a client gets for a run whose end nobody saw.
 const LOST_CODE: u8 = Exit::Failed.code();
 
@@ -44,33 +41,30 @@ impl Beginning {
 /// How a run is taken up, or why its end is unknown.
 async fn beginning(shared: &Arc<Shared>, record: &RunRecord, boot: &str) -> Result<Beginning, String> {
     let state = shared.config.layout.state(&record.id);
-    let limits = &record.spec.limits;
-    loop {
-        match supervisor::trace(&state, record.attempt).map_err(|error| format!("its files cannot be read: {error}"))? {
-            Trace::Ended(ended) => {
-                let counters = remove_cgroup(shared, record).await;
-                let program = record.spec.program.summary();
-                return Ok(Beginning::Over(end::judge(&ended, &counters, limits, &program), ended));
-            }
-            _ if boot != shared.config.boot => {
-                keep_stray_output(&state, record);
-                return Err("the machine was restarted before it ended".into());
-            }
-            Trace::Alive => match Supervisor::connect(&state).await {
-                Ok(supervisor) => return Ok(Beginning::Alive(supervisor)),
-                Err(error) => {
-                    tracing::debug!(%error, run = %record.id, "not listening yet");
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-            },
-            Trace::Killed => {
-                keep_stray_output(&state, record);
-                let counters = remove_cgroup(shared, record).await;
-                return Ok(Beginning::Over(end::killed(&counters, limits), Box::default()));
-            }
-            Trace::NeverStarted => return Ok(from_the_start(shared, record).await),
-        }
+    let unreadable = |error| format!("its files cannot be read: {error}");
+    if boot != shared.config.boot && !matches!(supervisor::trace(&state, record.attempt), Ok(Trace::Ended(_))) {
+        keep_stray_output(&state, record);
+        return Err("the machine was restarted before it ended".into());
     }
+    let limits = &record.spec.limits;
+    Ok(match supervisor::find(&state, record.attempt).await.map_err(unreadable)? {
+        Found::Alive(supervisor) => Beginning::Alive(supervisor),
+        Found::Ended(ended) => {
+            let counters = remove_cgroup(shared, record).await;
+            let program = record.spec.program.summary();
+            Beginning::Over(end::judge(&ended, &counters, limits, &program), ended)
+        }
+        Found::Killed => {
+            keep_stray_output(&state, record);
+            let counters = remove_cgroup(shared, record).await;
+            Beginning::Over(end::killed(&counters, limits), Box::default())
+        }
+        Found::NeverStarted => {
+            // What a killed warden left of a launch.
+            remove_cgroup(shared, record).await;
+            from_the_start(shared, record).await
+        }
+    })
 }
 
 /// A run that was accepted and not started yet is started now. That needs every variable it was given.
@@ -83,7 +77,7 @@ async fn from_the_start(shared: &Arc<Shared>, record: &RunRecord) -> Beginning {
         return over(EndReason::Infrastructure { failure }, Exit::TryAgain.code());
     }
     let checkout = Some(shared.config.layout.checkout(&record.id)).filter(|folder| folder.exists());
-    Beginning::Fresh { checkout }
+    Beginning::Fresh { checkout, resolving: None }
 }
 
 fn over(reason: EndReason, exit_code: u8) -> Beginning {

@@ -4,21 +4,23 @@ use crate::end::{self, End};
 use crate::output::OutputReader;
 use crate::plan::{self, Place, Work};
 use crate::service::{Live, Order, Shared, Subscription, now};
-use crate::supervisor::{self, Event, Supervisor};
+use crate::supervisor::{self, Event, Found, Supervisor};
+use crate::warden::Unanswered;
 use crate::{code, prepare, project};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use stoa_core::port::{LiveRun, Resolved};
 use stoa_core::run::{
     CodeState, EndReason, Mechanism, Program, RunRecord, RunSpec, RunState, UnixNanos, Usage, Variable,
 };
 use stoa_core::secret::MASK;
 use stoa_core::units::Bytes;
-use stoa_core::{Exit, Failure};
+use stoa_core::{Exit, Failure, RunId};
 use stoa_proto::warden::{self as inner, to_init};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 const SIGINT: i32 = 2;
@@ -30,10 +32,13 @@ const NEVER_MS: u64 = 100 * 365 * 86_400 * 1000;
 /// The file with the run's cgroup folders, one a line, for a daemon that takes the run up.
 const CGROUPS: &str = "cgroups";
 
+/// How often a launch is tried when wardens keep ending in the middle of it.
+const MOST_LAUNCHES: u32 = 5;
+
 /// How a driving task takes a run up.
 pub(crate) enum Beginning {
     /// From the start. A repeated run has its code in a checkout.
-    Fresh { checkout: Option<PathBuf> },
+    Fresh { checkout: Option<PathBuf>, resolving: Option<Resolving> },
     /// Its init lives; an earlier daemon started it.
     Alive(Supervisor),
     /// It ended while no daemon was there.
@@ -51,6 +56,28 @@ pub(crate) struct Driver {
     orders: mpsc::UnboundedReceiver<Order>,
     checkout: Option<PathBuf>,
     hostname: String,
+    /// The cgroup folders of the attempt; empty where they are not known or there are none.
+    cgroups: Vec<PathBuf>,
+    /// What to execute, asked for while the run was being accepted.
+    first: Option<Resolving>,
+    following: Option<Following>,
+}
+
+/// The answer of the languages, under way.
+pub(crate) type Resolving = JoinHandle<Result<Resolved, Failure>>;
+
+/// Waits before a run is followed. Dropping the sender ends the wait; the task answers whether it came to following.
+type Following = (oneshot::Sender<()>, JoinHandle<bool>);
+
+/// A run shorter than this has no system metrics, and its metric files are read when someone asks.
+const FOLLOW_AFTER: Duration = Duration::from_millis(100);
+
+/// What came of a launch.
+enum Launch {
+    /// An init that lives.
+    Alive(Supervisor),
+    /// One that has ended meanwhile; without a record when it was killed.
+    Over(Option<inner::Ended>),
 }
 
 /// Why an attempt did not come to a judged end.
@@ -67,6 +94,12 @@ impl From<Failure> for Interrupted {
     }
 }
 
+impl From<Unanswered> for Interrupted {
+    fn from(unanswered: Unanswered) -> Self {
+        Self::Failed(unanswered.into())
+    }
+}
+
 /// Starts driving a run that is in the store.
 pub(crate) fn start(
     shared: &Arc<Shared>,
@@ -75,8 +108,7 @@ pub(crate) fn start(
     beginning: Beginning,
 ) -> Result<Subscription, Failure> {
     let id = record.id.clone();
-    let reader = OutputReader::open(&shared.config.layout.state(&id), 0)
-        .map_err(|error| Failure::new(Exit::TryAgain, "the output of the run cannot be kept").caused_by(&error))?;
+    let reader = open_output(shared, &id)?;
     let (record, record_seen) = watch::channel(record);
     let (output, output_seen) = watch::channel(0);
     let (stdin_passed, stdin_seen) = watch::channel(0);
@@ -84,10 +116,27 @@ pub(crate) fn start(
     let live = Live { record: record_seen, output: output_seen, stdin_passed: stdin_seen, orders };
     let subscription = shared.enter(id, live, reader);
     let hostname = shared.config.host.name.clone();
-    let driver =
-        Driver { shared: shared.clone(), spec, record, output, stdin_passed, orders: queue, checkout: None, hostname };
+    let driver = Driver {
+        shared: shared.clone(),
+        spec,
+        record,
+        output,
+        stdin_passed,
+        orders: queue,
+        checkout: None,
+        hostname,
+        cgroups: Vec::new(),
+        first: None,
+        following: None,
+    };
     tokio::spawn(driver.drive(beginning));
     Ok(subscription)
+}
+
+/// The output of a run from its beginning; made empty for a run that has none.
+pub(crate) fn open_output(shared: &Shared, id: &RunId) -> Result<OutputReader, Failure> {
+    OutputReader::open(&shared.config.layout.state(id), 0)
+        .map_err(|error| Failure::new(Exit::TryAgain, "the output of the run cannot be kept").caused_by(&error))
 }
 
 impl Driver {
@@ -95,13 +144,15 @@ impl Driver {
         let (end, last, capture) = match beginning {
             Beginning::Over(end, ended) => (end, *ended, None),
             Beginning::Alive(supervisor) => {
-                self.follow_metrics(supervisor.init_pid, &self.noted_cgroups());
+                self.cgroups = self.noted_cgroups();
+                self.follow(supervisor.init_pid);
                 let (end, last) = self.supervised(&supervisor).await;
                 let (end, last) = self.try_again(end, last).await;
                 (end, last, None)
             }
-            Beginning::Fresh { checkout } => {
+            Beginning::Fresh { checkout, resolving } => {
                 self.checkout = checkout;
+                self.first = resolving;
                 let capture = self.capture_code();
                 let first = self.attempt().await;
                 let (end, last) = self.try_again(first.0, first.1).await;
@@ -128,6 +179,8 @@ impl Driver {
             }
             tracing::info!(run = %self.id(), attempt, reason = %end.reason, "the run failed and is started again");
             self.change(|record| record.attempt += 1);
+            // A daemon that follows this one must know which attempt it finds.
+            self.shared.journal.flush().await;
             (end, last) = self.attempt().await;
         }
     }
@@ -139,7 +192,8 @@ impl Driver {
 
     async fn attempt(&mut self) -> (End, inner::Ended) {
         match self.launch().await {
-            Ok(supervisor) => self.supervised(&supervisor).await,
+            Ok(Launch::Alive(supervisor)) => self.supervised(&supervisor).await,
+            Ok(Launch::Over(ended)) => self.judged(ended).await,
             Err(Interrupted::Failed(failure)) => {
                 let exit_code = failure.exit.code();
                 (
@@ -158,8 +212,11 @@ impl Driver {
         }
     }
 
-    async fn launch(&mut self) -> Result<Supervisor, Interrupted> {
-        let resolved = self.resolve().await?;
+    async fn launch(&mut self) -> Result<Launch, Interrupted> {
+        let resolved = match self.first.take() {
+            Some(resolving) => resolving.await.unwrap_or_else(|error| Err(broke_off(&error)))?,
+            None => self.resolve().await?,
+        };
         let resolved = match resolved.preparation {
             Some(_) => prepare::prepare(self, resolved).await?,
             None => resolved,
@@ -170,24 +227,59 @@ impl Driver {
         });
         let state = self.shared.config.layout.state(&self.id());
         let plan = self.plan(&resolved, &state)?;
-        let (launched, descriptors) = self.shared.warden.launch(&plan).await?;
-        let cgroups: Vec<PathBuf> = launched.cgroups.iter().map(PathBuf::from).collect();
+        let (launched, launch) = self.launch_once(&plan, &state).await?;
+        self.cgroups = launched.cgroups.iter().map(PathBuf::from).collect();
         self.note(|record| {
-            record.isolation = launched.mechanisms.iter().cloned().map(Mechanism::from).collect();
+            record.isolation = launched.mechanisms.into_iter().map(Mechanism::from).collect();
         });
-        let supervisor = Supervisor::launched(&launched, descriptors, plan.terminal.is_some())
-            .map_err(|error| Failure::new(Exit::Internal, "the warden's answer cannot be used").caused_by(&error))?;
-        self.follow_metrics(supervisor.init_pid, &cgroups);
-        note_cgroups(state.join(CGROUPS), cgroups);
-        Ok(supervisor)
+        if let Launch::Alive(supervisor) = &launch {
+            self.follow(supervisor.init_pid);
+        }
+        Ok(launch)
+    }
+
+    /// Launches a plan once and only once, whatever happens to the warden meanwhile.
+    async fn launch_once(&self, plan: &inner::LaunchPlan, state: &Path) -> Result<(inner::Launched, Launch), Failure> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let ended = match self.shared.warden.launch(plan).await {
+                Ok((launched, descriptors)) => {
+                    let supervisor = Supervisor::launched(&launched, descriptors, plan.terminal.is_some());
+                    let supervisor = supervisor.map_err(|error| {
+                        Failure::new(Exit::Internal, "the warden's answer cannot be used").caused_by(&error)
+                    })?;
+                    return Ok((launched, Launch::Alive(supervisor)));
+                }
+                Err(Unanswered::Refused(failure)) => return Err(failure),
+                Err(Unanswered::Ended(failure)) => failure,
+            };
+            tracing::warn!(run = plan.run_id, "the warden ended in the middle of a launch");
+            // The next warden answers when the last one is dead for sure: what that has not started is not started any more.
+            let mechanisms = self.shared.warden.probe().await?;
+            let launch = match found(state, plan.attempt).await? {
+                Found::Alive(supervisor) => Launch::Alive(supervisor),
+                Found::Ended(ended) => Launch::Over(Some(*ended)),
+                Found::Killed => {
+                    if let Err(error) = supervisor::recover(state, plan.attempt, &[]) {
+                        tracing::error!(run = plan.run_id, %error, "output of a killed run may be lost");
+                    }
+                    Launch::Over(None)
+                }
+                Found::NeverStarted if tries == MOST_LAUNCHES => return Err(ended),
+                Found::NeverStarted => {
+                    self.remove_cgroup(&plan.run_id).await;
+                    continue;
+                }
+            };
+            let mechanisms = mechanisms.into_iter().map(|mechanism| plan::as_asked(plan, mechanism)).collect();
+            return Ok((inner::Launched { mechanisms, ..Default::default() }, launch));
+        }
     }
 
     /// Asks the languages what to execute.
     pub(crate) async fn resolve(&self) -> Result<Resolved, Failure> {
-        let (languages, spec) = (self.shared.languages.clone(), self.spec.clone());
-        tokio::task::spawn_blocking(move || languages.resolve(&spec)).await.unwrap_or_else(|error| {
-            Err(Failure::new(Exit::Internal, "resolving the program broke off").caused_by(&error))
-        })
+        resolve(&self.shared, &self.spec).await.unwrap_or_else(|error| Err(broke_off(&error)))
     }
 
     fn plan(&self, resolved: &Resolved, state: &Path) -> Result<inner::LaunchPlan, Failure> {
@@ -240,11 +332,16 @@ impl Driver {
         let ended = ended.await;
         let attempt = self.record.borrow().attempt;
         if ended.is_none()
-            && let Err(error) = supervisor.recover_output(&state, attempt)
+            && let Err(error) = supervisor.recover_output(&state, attempt).await
         {
             tracing::error!(run = %id, %error, "output of a killed run may be lost");
         }
-        let counters = self.remove_cgroup(id.as_str()).await;
+        self.judged(ended).await
+    }
+
+    /// Judges what an init recorded; `None` when it was killed before it could.
+    async fn judged(&mut self, ended: Option<inner::Ended>) -> (End, inner::Ended) {
+        let counters = self.counters().await;
         let limits = &self.spec.limits;
         match ended {
             Some(ended) => (end::judge(&ended, &counters, limits, &self.program()), ended),
@@ -262,6 +359,8 @@ impl Driver {
         if supervisor.started && self.record.borrow().started.is_none() {
             self.change(|record| record.state = RunState::Running);
         }
+        let mut again;
+        let mut supervisor = supervisor;
         loop {
             tokio::select! {
                 event = supervisor.next() => match event {
@@ -271,9 +370,29 @@ impl Driver {
                         self.stdin_passed.send_replace(passed);
                     }
                     Event::Ended(ended) => return Some(*ended),
-                    Event::Gone => return supervisor::recorded_end(state, self.record.borrow().attempt),
+                    Event::Gone => match self.gone(state).await? {
+                        Launch::Over(ended) => return ended,
+                        Launch::Alive(connected) => {
+                            again = connected;
+                            supervisor = &again;
+                        }
+                    },
                 },
                 Some(order) = self.orders.recv() => supervisor.tell(translate(order)).await,
+            }
+        }
+    }
+
+    /// The connection to an init has ended: so has the init, if it does not take another.
+    async fn gone(&self, state: &Path) -> Option<Launch> {
+        let attempt = self.record.borrow().attempt;
+        match supervisor::find(state, attempt).await {
+            Ok(Found::Alive(supervisor)) => Some(Launch::Alive(supervisor)),
+            Ok(Found::Ended(ended)) => Some(Launch::Over(Some(*ended))),
+            Ok(Found::Killed | Found::NeverStarted) => None,
+            Err(error) => {
+                tracing::error!(%error, state = %state.display(), "the record of an end cannot be read");
+                None
             }
         }
     }
@@ -288,11 +407,21 @@ impl Driver {
         }
     }
 
+    /// What the attempt used. Its cgroup is removed after its end was told; where it is not known, removing it tells.
+    async fn counters(&mut self) -> inner::Removed {
+        self.stop_following().await;
+        let id = self.id();
+        if self.cgroups.is_empty() {
+            return self.remove_cgroup(id.as_str()).await;
+        }
+        let counted = stoa_sys::cgroup::counted(self.cgroups.iter().map(PathBuf::as_path));
+        let shared = self.shared.clone();
+        tokio::spawn(async move { remove_cgroup(&shared, id.as_str()).await });
+        counted.into()
+    }
+
     pub(crate) async fn remove_cgroup(&self, id: &str) -> inner::Removed {
-        self.shared.warden.remove_cgroup(id.to_owned()).await.unwrap_or_else(|failure| {
-            tracing::warn!(run = id, %failure, "the cgroup of a run was not removed");
-            inner::Removed::default()
-        })
+        remove_cgroup(&self.shared, id).await
     }
 
     async fn finish(&mut self, end: End, last: &inner::Ended, capture: Option<JoinHandle<Option<CodeState>>>) {
@@ -319,8 +448,6 @@ impl Driver {
         self.shared.leave(&id);
         self.output.send_replace(kept);
         self.record.send_replace(record);
-        let metrics = self.shared.metrics.clone();
-        tokio::task::spawn_blocking(move || metrics.ended(&id));
     }
 
     /// Captures the code beside the launch. Not for repeated runs: their record points to the one they repeat.
@@ -343,7 +470,8 @@ impl Driver {
         }))
     }
 
-    fn follow_metrics(&self, init_pid: i32, cgroups: &[PathBuf]) {
+    /// Has the run's metrics followed, once it has lived long enough to be worth it.
+    fn follow(&mut self, init_pid: i32) {
         let record = self.record.borrow();
         let project = self.checkout.clone().or_else(|| record.project.clone());
         let run = LiveRun {
@@ -351,11 +479,34 @@ impl Driver {
             dir: record.dir.clone(),
             project,
             init_pid: Some(init_pid),
-            cgroups: cgroups.to_vec(),
+            cgroups: self.cgroups.clone(),
             started: record.created.0,
         };
+        drop(record);
+        let note = self.shared.config.layout.state(&run.id).join(CGROUPS);
         let metrics = self.shared.metrics.clone();
-        tokio::task::spawn_blocking(move || metrics.started(run));
+        let (ended, sooner) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            if tokio::time::timeout(FOLLOW_AFTER, sooner).await.is_ok() {
+                return false;
+            }
+            let began = tokio::task::spawn_blocking(move || {
+                note_cgroups(&note, &run.cgroups);
+                metrics.started(run);
+            });
+            began.await.is_ok()
+        });
+        self.following = Some((ended, task));
+    }
+
+    /// Has the last points read, when the run was followed at all.
+    async fn stop_following(&mut self) {
+        let Some((ended, task)) = self.following.take() else { return };
+        drop(ended);
+        if task.await.is_ok_and(|followed| followed) {
+            let (metrics, id) = (self.shared.metrics.clone(), self.id());
+            tokio::task::spawn_blocking(move || metrics.ended(&id));
+        }
     }
 
     fn noted_cgroups(&self) -> Vec<PathBuf> {
@@ -363,7 +514,7 @@ impl Driver {
         noted.lines().map(PathBuf::from).collect()
     }
 
-    pub(crate) fn id(&self) -> stoa_core::RunId {
+    pub(crate) fn id(&self) -> RunId {
         self.record.borrow().id.clone()
     }
 
@@ -387,6 +538,11 @@ impl Driver {
         self.record.send_modify(change);
         self.shared.journal.update_soon(self.record.borrow().clone());
     }
+}
+
+async fn found(state: &Path, attempt: u32) -> Result<Found, Failure> {
+    let found = supervisor::find(state, attempt).await;
+    found.map_err(|error| Failure::new(Exit::TryAgain, "the files of the run cannot be read").caused_by(&error))
 }
 
 /// What an init is told for an order.
@@ -421,13 +577,28 @@ fn gpu_variables(wanted: Option<u32>, gpus: &[crate::service::Gpu]) -> Vec<Varia
     variables
 }
 
-fn note_cgroups(path: PathBuf, cgroups: Vec<PathBuf>) {
-    tokio::task::spawn_blocking(move || {
-        let lines: String = cgroups.iter().map(|folder| format!("{}\n", folder.display())).collect();
-        if let Err(error) = fs::write(&path, lines) {
-            tracing::warn!(%error, path = %path.display(), "system metrics will miss this run after a restart of the daemon");
-        }
-    });
+fn note_cgroups(path: &Path, cgroups: &[PathBuf]) {
+    let lines: String = cgroups.iter().map(|folder| format!("{}\n", folder.display())).collect();
+    if let Err(error) = fs::write(path, lines) {
+        tracing::warn!(%error, path = %path.display(), "system metrics will miss this run after a restart of the daemon");
+    }
+}
+
+/// Starts asking the languages what to execute for a specification.
+pub(crate) fn resolve(shared: &Shared, spec: &RunSpec) -> Resolving {
+    let (languages, spec) = (shared.languages.clone(), spec.clone());
+    tokio::task::spawn_blocking(move || languages.resolve(&spec))
+}
+
+fn broke_off(error: &tokio::task::JoinError) -> Failure {
+    Failure::new(Exit::Internal, "resolving the program broke off").caused_by(error)
+}
+
+async fn remove_cgroup(shared: &Shared, id: &str) -> inner::Removed {
+    shared.warden.remove_cgroup(id.to_owned()).await.unwrap_or_else(|failure| {
+        tracing::warn!(run = id, %failure, "the cgroup of a run was not removed");
+        inner::Removed::default()
+    })
 }
 
 /// Makes a folder and those above it.

@@ -54,7 +54,7 @@ impl Journal {
 
     /// Accepts a run: gives it a name, unless `record.name` is set, and writes it. It has a true end from here on.
     pub(crate) async fn accept(&self, mut record: RunRecord, name_base: String) -> Result<RunRecord, Failure> {
-        self.ask(move |writer| {
+        let accepted = self.ask(move |writer| {
             if record.name.is_empty() {
                 record.name = format!("{name_base}-{}", writer.store.next_number(&name_base)?);
             } else if let Some(id) = writer.store.live_name(&record.name)? {
@@ -65,10 +65,12 @@ impl Journal {
                 .hint(format!("choose another name, or stop that run: `stoa stop {}`", record.name)));
             }
             writer.store.insert(&record, &writer.boot)?;
-            writer.keep_copy(&record);
             Ok(record)
-        })
-        .await
+        });
+        let accepted = accepted.await?;
+        let copy = accepted.clone();
+        self.soon(move |writer| writer.keep_copy(&copy));
+        Ok(accepted)
     }
 
     /// Replaces the record and waits until it is written, or owed when the disk is full.
@@ -84,20 +86,31 @@ impl Journal {
 
     /// Replaces the record without waiting.
     pub(crate) fn update_soon(&self, record: RunRecord) {
-        let job: Job = Box::new(move |writer| writer.update(record));
-        if self.jobs.send(job).is_err() {
+        self.soon(move |writer| writer.update(record));
+    }
+
+    fn soon(&self, work: impl FnOnce(&mut Writer) + Send + 'static) {
+        if self.jobs.send(Box::new(work)).is_err() {
             tracing::error!("the thread of the run database is gone");
         }
     }
 
     /// The run of this id or name.
     pub(crate) async fn find(&self, run: String) -> Result<RunRecord, Failure> {
-        self.ask(move |writer| writer.store.find(&run)?.ok_or_else(|| unknown_run(&run))).await
+        self.ask(move |writer| {
+            let record = writer.store.find(&run)?.ok_or_else(|| unknown_run(&run))?;
+            Ok(writer.freshest(record))
+        })
+        .await
     }
 
     /// Runs, newest first.
     pub(crate) async fn list(&self, live: bool, most: u32) -> Result<Vec<RunRecord>, Failure> {
-        self.ask(move |writer| Ok(writer.store.list(live, most)?)).await
+        self.ask(move |writer| {
+            let records = writer.store.list(live, most)?.into_iter().map(|record| writer.freshest(record));
+            Ok(records.filter(|record| !live || !record.state.ended()).collect())
+        })
+        .await
     }
 
     /// Runs that have not ended, with the boot they started in.
@@ -141,7 +154,10 @@ pub(crate) fn unknown_run(run: &str) -> Failure {
 
 impl Writer {
     fn update(&mut self, record: RunRecord) {
-        self.keep_copy(&record);
+        // Changes on the way can be told again from the files of the run; its end cannot.
+        if record.state.ended() {
+            self.keep_copy(&record);
+        }
         match self.store.update(&record) {
             Ok(()) => {
                 self.owed.remove(&record.id);
@@ -156,6 +172,11 @@ impl Writer {
     fn pay(&mut self) {
         let store = &self.store;
         self.owed.retain(|_, record| store.update(record).is_err());
+    }
+
+    /// The record as it will be written when the disk has space again.
+    fn freshest(&self, record: RunRecord) -> RunRecord {
+        self.owed.get(&record.id).cloned().unwrap_or(record)
     }
 
     fn keep_copy(&self, record: &RunRecord) {

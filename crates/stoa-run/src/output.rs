@@ -39,10 +39,12 @@ pub struct Chunk {
 pub struct OutputReader {
     output: File,
     index: File,
-    /// Position in the index, in bytes.
+    /// Behind the last record that was read, in bytes of the index. That record may grow until the next one is there.
     position: u64,
-    /// Output before this offset is skipped.
+    /// Output before this offset was handed out, or is not wanted.
     from: u64,
+    /// How many lost bytes the last record read told of.
+    lost: u64,
     /// Records read and not handed out yet.
     pending: VecDeque<Record>,
 }
@@ -51,7 +53,7 @@ impl OutputReader {
     /// Opens the output kept in the state folder of a run; made empty when the run has not begun.
     pub fn open(state: &Path, from: u64) -> io::Result<Self> {
         let (output, index) = open(state)?;
-        Ok(Self { output, index, position: 0, from, pending: VecDeque::new() })
+        Ok(Self { output, index, position: 0, from, lost: 0, pending: VecDeque::new() })
     }
 
     /// How many bytes are kept.
@@ -112,7 +114,9 @@ impl OutputReader {
                     record.length = LARGEST_CHUNK;
                 }
             }
-            return self.chunk(record).map(Some);
+            let chunk = self.chunk(record)?;
+            self.from = self.from.max(chunk.offset + chunk.data.len() as u64);
+            return Ok(Some(chunk));
         }
     }
 
@@ -145,12 +149,27 @@ impl OutputReader {
         })
     }
 
-    /// Reads more of the index; false when there is no more yet.
+    /// Reads more of the index, the last known record again; false when there is no more yet.
     fn fill(&mut self) -> io::Result<bool> {
+        let start = self.position.saturating_sub(RECORD_BYTES as u64);
         let mut bytes = vec![0; RECORDS_AT_A_TIME * RECORD_BYTES];
-        let got = self.index.read_at(&mut bytes, self.position)?;
-        self.pending.extend(stoa_proto::output::records(&bytes[..got]));
-        self.position += (self.pending.len() * RECORD_BYTES) as u64;
+        let got = self.index.read_at(&mut bytes, start)?;
+        let mut behind = start;
+        for mut record in stoa_proto::output::records(&bytes[..got]) {
+            let known = behind < self.position;
+            behind += RECORD_BYTES as u64;
+            let told = if known { self.lost } else { 0 };
+            self.lost = if record.stream == Stream::Lost { record.length } else { 0 };
+            match record.stream {
+                Stream::Lost => record.length = record.length.saturating_sub(told),
+                _ if known && record.offset + record.length <= self.from => record.length = 0,
+                _ => {}
+            }
+            if record.length > 0 {
+                self.pending.push_back(record);
+            }
+        }
+        self.position = self.position.max(behind);
         Ok(!self.pending.is_empty())
     }
 }
@@ -223,6 +242,24 @@ mod tests {
         );
         append(folder.path(), b"more\n", 2).unwrap();
         assert_eq!(all(&mut reader), [(Stream::Preparation, "more\n".into(), 0)], "it follows what is added");
+    }
+
+    #[test]
+    fn a_record_that_grows_is_handed_out_once() {
+        let folder = written(&[(Stream::Stdout, b"one"), (Stream::Stdout, b"two")]);
+        let mut reader = OutputReader::open(folder.path(), 0).unwrap();
+        assert_eq!(all(&mut reader), [(Stream::Stdout, "onetwo".into(), 0)]);
+        assert_eq!(all(&mut reader), []);
+        let (output, index) = open(folder.path()).unwrap();
+        output.write_all_at(b"-more", 6).unwrap();
+        let grown = Record { offset: 3, length: 8, time: 1, stream: Stream::Stdout, attempt: 1 };
+        index.write_all_at(&grown.encode(), RECORD_BYTES as u64).unwrap();
+        assert_eq!(all(&mut reader), [(Stream::Stdout, "-more".into(), 0)]);
+        for lost in [4, 9] {
+            let gap = Record { offset: 11, length: lost, time: 2, stream: Stream::Lost, attempt: 1 };
+            index.write_all_at(&gap.encode(), 2 * RECORD_BYTES as u64).unwrap();
+            assert_eq!(all(&mut reader), [(Stream::Lost, String::new(), if lost == 4 { 4 } else { 5 })]);
+        }
     }
 
     #[test]

@@ -114,6 +114,23 @@ pub(crate) fn launch_plan(spec: &RunSpec, place: &Place<'_>, work: &Work<'_>) ->
     }
 }
 
+/// A mechanism of this host, as a run by `plan` asked for it.
+pub(crate) fn as_asked(plan: &inner::LaunchPlan, mut mechanism: inner::Mechanism) -> inner::Mechanism {
+    let limits = plan.limits.unwrap_or_default();
+    let asked = match mechanism.name.as_str() {
+        "network-namespace" => plan.private_network,
+        "cpu-limit" => limits.cpu_thousandths > 0,
+        "memory-limit" => limits.memory_bytes > 0,
+        "time-limit" => plan.time_limit_ms > 0,
+        _ => true,
+    };
+    if !asked {
+        mechanism.set_enforcement(inner::Enforcement::NotAsked);
+        mechanism.detail.clear();
+    }
+    mechanism
+}
+
 fn environment(spec: &RunSpec, place: &Place<'_>, work: &Work<'_>) -> Vec<String> {
     let own = [
         Variable { name: "STOA_RUN_ID".into(), value: place.id.to_owned() },

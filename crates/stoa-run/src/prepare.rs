@@ -36,7 +36,7 @@ pub(crate) async fn prepare(driver: &mut Driver, resolved: Resolved) -> Result<R
     let key = driver.shared.preparations.get(&preparation.key);
     let _alone = key.lock().await;
     // Another run may have made it while this one waited.
-    let mut resolved = driver.resolve().await?;
+    let resolved = driver.resolve().await?;
     let Some(preparation) = resolved.preparation.clone() else { return Ok(resolved) };
     if let Some(notice) = &preparation.notice {
         say(driver, &format!("{notice}\n"));
@@ -47,8 +47,12 @@ pub(crate) async fn prepare(driver: &mut Driver, resolved: Resolved) -> Result<R
     let environment = sealed.unwrap_or_else(|error| {
         Err(Failure::new(Exit::Internal, "sealing the environment broke off").caused_by(&error))
     })?;
+    // What the environment needs to see, such as an interpreter that was downloaded, is known only now.
+    let mut resolved = driver.resolve().await?;
+    if resolved.preparation.is_some() {
+        return Err(Failure::new(Exit::Internal, "an environment that was just made is not found").into());
+    }
     resolved.environment = Some(environment);
-    resolved.preparation = None;
     Ok(resolved)
 }
 

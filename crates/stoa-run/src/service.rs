@@ -184,9 +184,21 @@ impl Runs {
         let shared = &self.shared;
         check_name(spec.name.as_deref())?;
         let id = RunId::from_random(random()?);
+        let begun = self.accept(id.clone(), spec, repeats).await;
+        if begun.is_err() {
+            // What was made for a run that is not there; on a full disk every byte counts.
+            let _stays_without_a_record = fs::remove_dir_all(shared.config.layout.run(&id));
+        }
+        begun
+    }
+
+    async fn accept(&self, id: RunId, spec: RunSpec, repeats: Option<RunRecord>) -> Result<Subscription, Failure> {
+        let shared = &self.shared;
         let layout = &shared.config.layout;
         let folders = [layout.files(&id), layout.state(&id)];
         folders.iter().try_for_each(fs::create_dir_all).map_err(|error| unwritable(&shared.config, &error))?;
+        // A run that is accepted is started: whatever a full disk refuses, it refuses before.
+        drive::open_output(shared, &id)?;
         let checkout = match repeats.as_ref().and_then(|earlier| earlier.code.as_ref().map(|code| (earlier, code))) {
             Some((earlier, state)) if state.commit.is_some() => {
                 let target = layout.checkout(&id);
@@ -200,8 +212,10 @@ impl Runs {
             None => project::find(&spec.cwd, &shared.config.user_home),
         };
         let record = self.record(id, &spec, project);
+        // Beside the writing of the record: a program that is known is started that much sooner.
+        let resolving = Some(drive::resolve(shared, &spec));
         let accepted = shared.journal.accept(record, name_base(&spec)).await?;
-        Ok(drive::start(shared, accepted, spec, Beginning::Fresh { checkout })?)
+        drive::start(shared, accepted, spec, Beginning::Fresh { checkout, resolving })
     }
 
     fn record(&self, id: RunId, spec: &RunSpec, project: Option<PathBuf>) -> RunRecord {

@@ -5,6 +5,7 @@
 use crate::channel::Channel;
 use crate::output;
 use prost::Message;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use std::fs::{File, OpenOptions};
@@ -13,6 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 use stoa_proto::output::Stream;
 use stoa_proto::warden::{self as inner, from_init::What, to_init};
 
@@ -22,6 +24,11 @@ const CONTROL: &str = "control";
 const LOCK: &str = "lock";
 /// The end of a run.
 const EXIT: &str = "exit";
+
+/// Between two looks at an init that does not listen: it begins or dies at this moment.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long the programs of a killed init may take to die. The kernel kills them with it.
+const DYING: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// A connection to the init of a run.
 #[derive(Debug)]
@@ -105,12 +112,22 @@ impl Supervisor {
         }
     }
 
-    /// After the init was killed: indexes and keeps what it had not.
-    pub(crate) fn recover_output(&self, state: &Path, attempt: u32) -> io::Result<u64> {
+    /// After the init was killed: indexes and keeps what it had not, up to the last word of the programs that die with it.
+    pub(crate) async fn recover_output(&self, state: &Path, attempt: u32) -> io::Result<u64> {
         let streams: &[Stream] = if self.terminal { &[Stream::Terminal] } else { &[Stream::Stdout, Stream::Stderr] };
-        let pipes = self.pipes();
-        let pipes: Vec<(Stream, BorrowedFd<'_>)> = streams.iter().copied().zip(pipes.iter().map(AsFd::as_fd)).collect();
-        recover(state, attempt, &pipes)
+        let pipes = std::mem::take(&mut *self.pipes());
+        let state = state.to_owned();
+        let recovered = tokio::task::spawn_blocking(move || {
+            let pipes: Vec<(Stream, BorrowedFd<'_>)> =
+                streams.iter().copied().zip(pipes.iter().map(AsFd::as_fd)).collect();
+            let before = recover(&state, attempt, &pipes)?;
+            for (_, pipe) in &pipes {
+                // A hang-up is told whatever is asked for.
+                let _waited_long_enough = poll(&mut [PollFd::new(pipe, PollFlags::empty())], Some(&DYING))?;
+            }
+            Ok(before + recover(&state, attempt, &pipes)?)
+        });
+        recovered.await.map_err(io::Error::other)?
     }
 
     fn pipes(&self) -> MutexGuard<'_, Vec<OwnedFd>> {
@@ -139,7 +156,7 @@ pub(crate) fn recover(state: &Path, attempt: u32, pipes: &[(Stream, BorrowedFd<'
 /// What the files of a run without a connection say.
 #[derive(Debug)]
 pub(crate) enum Trace {
-    /// No init was ever started for this attempt.
+    /// No program was ever started for this attempt.
     NeverStarted,
     /// An init lives.
     Alive,
@@ -147,6 +164,37 @@ pub(crate) enum Trace {
     Ended(Box<inner::Ended>),
     /// It was killed before it could.
     Killed,
+}
+
+/// What has become of the init of a run.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// No program was ever started for this attempt.
+    NeverStarted,
+    /// It lives; this is a connection to it.
+    Alive(Supervisor),
+    /// It ended and recorded how.
+    Ended(Box<inner::Ended>),
+    /// It was killed before it could.
+    Killed,
+}
+
+/// Finds the init of a run to which there is no connection, waiting for one that begins or dies at this moment.
+pub(crate) async fn find(state: &Path, attempt: u32) -> io::Result<Found> {
+    loop {
+        match trace(state, attempt)? {
+            Trace::NeverStarted => return Ok(Found::NeverStarted),
+            Trace::Ended(ended) => return Ok(Found::Ended(ended)),
+            Trace::Killed => return Ok(Found::Killed),
+            Trace::Alive => match Supervisor::connect(state).await {
+                Ok(supervisor) => return Ok(Found::Alive(supervisor)),
+                Err(error) => {
+                    tracing::debug!(%error, state = %state.display(), "an init does not listen");
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            },
+        }
+    }
 }
 
 /// Looks for the init of a run that this daemon did not start.
@@ -166,16 +214,10 @@ pub(crate) fn trace(state: &Path, attempt: u32) -> io::Result<Trace> {
         Some(ended) if ended.attempt == attempt => Trace::Ended(Box::new(ended)),
         // The record of an earlier attempt: this one had not begun.
         Some(_) => Trace::NeverStarted,
+        // A warden that was killed in the middle of a launch, or an init that was before it started anything.
+        None if !stoa_sys::exit_record::begun(&block) => Trace::NeverStarted,
         None => Trace::Killed,
     })
-}
-
-/// The end that an init recorded before its connection closed.
-pub(crate) fn recorded_end(state: &Path, attempt: u32) -> Option<inner::Ended> {
-    match trace(state, attempt) {
-        Ok(Trace::Ended(ended)) => Some(*ended),
-        _ => None,
-    }
 }
 
 fn open_if_there(path: PathBuf) -> io::Result<Option<File>> {

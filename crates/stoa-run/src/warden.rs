@@ -48,6 +48,32 @@ struct Waiting {
 
 type Reply = (Answer, Vec<OwnedFd>);
 
+/// How often a question that may be asked twice is asked when wardens keep ending.
+const MOST_ASKED: u32 = 5;
+
+/// Why a question has no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The warden says no, or there is none.
+    Refused(Failure),
+    /// It ended before it answered: what was asked may be done or not.
+    Ended(Failure),
+}
+
+impl From<Unanswered> for Failure {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Refused(failure) | Unanswered::Ended(failure) => failure,
+        }
+    }
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self::Refused(failure)
+    }
+}
+
 impl Warden {
     /// A warden that is `program` started under the name [`NAME`], holding `lock` while it lives.
     pub(crate) fn new(program: PathBuf, lock: PathBuf) -> Self {
@@ -69,18 +95,18 @@ impl Warden {
     }
 
     /// Launches a plan. The descriptors are the control socket and the read ends of the output.
-    pub(crate) async fn launch(&self, plan: &inner::LaunchPlan) -> Result<(inner::Launched, Vec<OwnedFd>), Failure> {
+    pub(crate) async fn launch(&self, plan: &inner::LaunchPlan) -> Result<(inner::Launched, Vec<OwnedFd>), Unanswered> {
         let plan = in_memory(&plan.encode_to_vec())
             .map_err(|error| Failure::new(Exit::TryAgain, "cannot hand a plan to the warden").caused_by(&error))?;
         match self.ask(Question::Launch(inner::Launch {}), Some(plan)).await? {
             (Answer::Launched(launched), descriptors) => Ok((launched, descriptors)),
-            _ => Err(wrong_answer()),
+            _ => Err(wrong_answer().into()),
         }
     }
 
     /// Removes the cgroup of a run that ended; answers what it had counted.
     pub(crate) async fn remove_cgroup(&self, run_id: String) -> Result<inner::Removed, Failure> {
-        match self.ask(Question::RemoveCgroup(inner::RemoveCgroup { run_id }), None).await? {
+        match self.ask_again(&Question::RemoveCgroup(inner::RemoveCgroup { run_id })).await? {
             (Answer::Removed(removed), _) => Ok(removed),
             _ => Err(wrong_answer()),
         }
@@ -88,21 +114,33 @@ impl Warden {
 
     /// What this host can enforce.
     pub(crate) async fn probe(&self) -> Result<Vec<inner::Mechanism>, Failure> {
-        match self.ask(Question::Probe(inner::Probe {}), None).await? {
+        match self.ask_again(&Question::Probe(inner::Probe {})).await? {
             (Answer::Probed(probed), _) => Ok(probed.mechanisms),
             _ => Err(wrong_answer()),
         }
     }
 
-    async fn ask(&self, question: Question, descriptor: Option<OwnedFd>) -> Result<Reply, Failure> {
+    async fn ask(&self, question: Question, descriptor: Option<OwnedFd>) -> Result<Reply, Unanswered> {
         let connection = self.connected().await?;
         let answer = connection.ask(question, descriptor).await.map_err(|error| {
-            Failure::new(Exit::TryAgain, "the warden ended before it answered").caused_by(&error).hint("try again")
+            let failure = Failure::new(Exit::TryAgain, "the warden ended before it answered");
+            Unanswered::Ended(failure.caused_by(&error).hint("try again"))
         })?;
         match answer {
-            (Answer::Refused(refused), _) => Err(refused.into()),
+            (Answer::Refused(refused), _) => Err(Unanswered::Refused(refused.into())),
             other => Ok(other),
         }
+    }
+
+    /// Asks what may be asked twice: of the next warden when one ends before it answers.
+    async fn ask_again(&self, question: &Question) -> Result<Reply, Failure> {
+        for _ in 1..MOST_ASKED {
+            match self.ask(question.clone(), None).await {
+                Err(Unanswered::Ended(failure)) => tracing::warn!(%failure, "asking the next warden"),
+                other => return Ok(other?),
+            }
+        }
+        Ok(self.ask(question.clone(), None).await?)
     }
 
     async fn connected(&self) -> Result<Arc<Connection>, Failure> {

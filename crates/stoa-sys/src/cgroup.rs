@@ -63,6 +63,20 @@ pub struct Counted {
     pub cpu_system_us: u64,
 }
 
+impl From<Counted> for stoa_proto::warden::Removed {
+    fn from(counted: Counted) -> Self {
+        Self {
+            peak_memory: counted.peak_memory,
+            oom_kills: counted.oom_kills,
+            pids_limit_hits: counted.pids_limit_hits,
+            read_bytes: counted.read_bytes,
+            written_bytes: counted.written_bytes,
+            cpu_user_us: counted.cpu_user_us,
+            cpu_system_us: counted.cpu_system_us,
+        }
+    }
+}
+
 impl Counted {
     fn add(&mut self, other: Self) {
         self.peak_memory = self.peak_memory.max(other.peak_memory);

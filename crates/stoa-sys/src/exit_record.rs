@@ -1,7 +1,8 @@
 //! The file `exit` of a run: one fixed block, reserved at the start so that a full disk cannot keep the end of a run
 //! from being recorded, and overwritten in place at its end.
 //!
-//! Layout: 8 bytes magic, 4 bytes length, 4 bytes CRC-32 of the content, the content, zeros up to [`BLOCK`] bytes.
+//! Layout: 8 bytes magic, 4 bytes length, 4 bytes CRC-32 of the content, the content, zeros up to [`BLOCK`] bytes. Between
+//! start and end the magic alone says that the program may have run; all zeros say that it never did.
 
 use crate::Result;
 use rustix::fs::{FallocateFlags, fallocate};
@@ -13,6 +14,7 @@ pub const BLOCK: usize = 4096;
 /// The longest content.
 pub const MAX_CONTENT: usize = BLOCK - HEADER;
 const MAGIC: &[u8; 8] = b"STOAEND1";
+const BEGUN: &[u8; 8] = b"STOABEG1";
 const HEADER: usize = 16;
 
 /// Reserves the block and empties it.
@@ -23,6 +25,19 @@ pub fn reserve(file: impl AsFd) -> Result<()> {
     // File systems without fallocate reserve by the write below.
     let _unsupported = fallocate(&file, FallocateFlags::empty(), 0, BLOCK as u64);
     pwrite(file, &[0; BLOCK], 0).map(drop)
+}
+
+/// Notes that the program is about to be started.
+///
+/// # Errors
+/// Whatever the file system answers.
+pub fn begin(file: impl AsFd) -> Result<()> {
+    pwrite(file, BEGUN, 0).map(drop)
+}
+
+/// Whether the program may have been started and its end is not recorded.
+pub fn begun(block: &[u8]) -> bool {
+    block.starts_with(BEGUN)
 }
 
 /// Writes the record. Content beyond [`MAX_CONTENT`] bytes is not written: callers shorten their texts.
@@ -57,7 +72,10 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         reserve(file.as_file()).unwrap();
         let block = std::fs::read(file.path()).unwrap();
-        assert_eq!((block.len(), read(&block)), (BLOCK, None));
+        assert_eq!((block.len(), read(&block), begun(&block)), (BLOCK, None, false));
+        begin(file.as_file()).unwrap();
+        let block = std::fs::read(file.path()).unwrap();
+        assert_eq!((block.len(), read(&block), begun(&block)), (BLOCK, None, true));
         write(file.as_file(), b"the end").unwrap();
         assert_eq!(read(&std::fs::read(file.path()).unwrap()), Some(&b"the end"[..]));
     }

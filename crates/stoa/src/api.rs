@@ -152,7 +152,7 @@ impl Stoa for Api {
                 .map_err(|error| refuse(Failure::new(Exit::Failed, "the output cannot be read").caused_by(&error)))?;
         }
         let (chunks, replies) = mpsc::channel(BEHIND);
-        tokio::spawn(attach::send_logs(subscription, request.follow, chunks));
+        tokio::spawn(attach::send_logs(subscription, request.follow, chunks, self.identity.stop.subscribe()));
         Ok(Response::new(Box::pin(ReceiverStream::new(replies))))
     }
 
@@ -167,7 +167,8 @@ impl Stoa for Api {
         // A run that is not there is an answer, not an event.
         self.runs.find(&request.run).await.map_err(refuse)?;
         let (events, replies) = mpsc::channel(1);
-        tokio::spawn(metrics::follow(self.runs.clone(), self.metrics.clone(), request, events));
+        let stop = self.identity.stop.subscribe();
+        tokio::spawn(metrics::follow(self.runs.clone(), self.metrics.clone(), request, events, stop));
         Ok(Response::new(Box::pin(ReceiverStream::new(replies))))
     }
 

@@ -46,17 +46,23 @@ pub(crate) async fn send_events(
             }
         }
         () = stopping(&mut stop) => {
-            let id = subscription.record.borrow().id.clone();
-            let failure = Failure::new(Exit::TryAgain, "the daemon was stopped")
-                .cause(format!("run {id} goes on without it"))
-                .hint(format!("`stoa attach {id}` starts the daemon again and follows the run"));
+            let failure = stopped(&subscription.record.borrow(), "attach");
             let _client_left = events.send(Err(refuse(failure))).await;
         }
     }
 }
 
+/// What someone who follows a run is told when the daemon is stopped; `command` follows it again.
+pub(crate) fn stopped(record: &RunRecord, command: &str) -> Failure {
+    let id = &record.id;
+    let failure = Failure::new(Exit::TryAgain, "the daemon was stopped");
+    failure
+        .cause(if record.state.ended() { format!("run {id} has ended") } else { format!("run {id} goes on without it") })
+        .hint(format!("`stoa {command} {id}` starts the daemon again and follows the run"))
+}
+
 /// Waits until the daemon is told to stop.
-async fn stopping(stop: &mut watch::Receiver<bool>) {
+pub(crate) async fn stopping(stop: &mut watch::Receiver<bool>) {
     let _stopping_or_gone = stop.wait_for(|stop| *stop).await;
 }
 
@@ -125,36 +131,38 @@ async fn send_output(reader: &mut OutputReader, events: &Events) -> Result<(), S
     Ok(())
 }
 
-/// Sends the output of a run, to its end when it is followed.
+type Chunks = mpsc::Sender<Result<pb::Output, Status>>;
+
+/// Sends the output of a run, to its end when it is followed, or until the daemon stops.
 pub(crate) async fn send_logs(
     mut subscription: Subscription,
     follow: bool,
-    chunks: mpsc::Sender<Result<pb::Output, Status>>,
+    chunks: Chunks,
+    mut stop: watch::Receiver<bool>,
 ) {
+    let failure = tokio::select! {
+        sent = follow_logs(&mut subscription, follow, &chunks) => match sent {
+            Err(Stopped::Failed(failure)) => failure,
+            Ok(()) | Err(Stopped::ClientLeft) => return,
+        },
+        () = stopping(&mut stop) => stopped(&subscription.record.borrow(), "logs -f"),
+    };
+    let _client_left = chunks.send(Err(refuse(failure))).await;
+}
+
+async fn follow_logs(subscription: &mut Subscription, follow: bool, chunks: &Chunks) -> Result<(), Stopped> {
     loop {
         let ended = subscription.record.borrow_and_update().state.ended();
-        loop {
-            match subscription.reader.next_chunk() {
-                Ok(None) => break,
-                Ok(Some(chunk)) => {
-                    if chunks.send(Ok(output(chunk))).await.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    let failure = Failure::new(Exit::Failed, "the output of the run cannot be read").caused_by(&error);
-                    let _client_left = chunks.send(Err(refuse(failure))).await;
-                    return;
-                }
-            }
+        while let Some(chunk) = subscription.reader.next_chunk()? {
+            chunks.send(Ok(output(chunk))).await.map_err(|_| Closed)?;
         }
         if ended || !follow {
-            return;
+            return Ok(());
         }
         tokio::select! {
             _ = subscription.record.changed() => {}
             Ok(()) = subscription.output.changed() => {}
-            () = chunks.closed() => return,
+            () = chunks.closed() => return Err(Stopped::ClientLeft),
         }
     }
 }

@@ -12,6 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use stoa_core::paths::LONGEST_SOCKET_PATH;
 use stoa_core::{Exit, Failure, Paths};
 use stoa_hw::Inventory;
@@ -27,7 +28,15 @@ use tokio_stream::wrappers::UnixListenerStream;
 /// Worker threads: enough that one slow disk does not hold up everyone, few enough to stay small.
 const WORKERS: usize = 2;
 /// Threads for blocking work idle this long are let go.
-const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(2);
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// How long a daemon that stops may take until it is gone.
+const STOPPING: Duration = Duration::from_secs(4);
+/// Between two looks at the lock of a daemon that stops.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How long answers under way may take when the daemon stops.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// What requests need to know of the daemon they reached.
 #[derive(Debug)]
@@ -68,7 +77,7 @@ fn serve() -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::new(Exit::TryAgain, "cannot start the daemon's threads").caused_by(&error))?;
     let served = runtime.block_on(run(paths, uid));
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    runtime.shutdown_timeout(Duration::from_secs(2));
     served
 }
 
@@ -93,6 +102,7 @@ async fn run(paths: Paths, uid: u32) -> Result<(), Failure> {
     };
     let runs = Runs::open(config, Arc::new(languages), metrics.clone()).await?;
     let (stop, mut stopped) = watch::channel(false);
+    let stop_seen = stopped.clone();
     let started = stoa_core::run::UnixNanos(now());
     let identity = Arc::new(Identity { paths, uid, inventory, started, stop });
     let api = Api::new(runs.clone(), metrics, identity.clone());
@@ -110,14 +120,26 @@ async fn run(paths: Paths, uid: u32) -> Result<(), Failure> {
         // No client may find the socket of a daemon that does not accept any more.
         let _gone = fs::remove_file(&identity.paths.socket);
     };
-    tonic::transport::Server::builder()
+    let mut stopping = stop_seen;
+    let server = tonic::transport::Server::builder()
         .add_service(StoaServer::new(api))
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), told)
-        .await
-        .map_err(|error| Failure::new(Exit::Internal, "the daemon's server failed").caused_by(&error))?;
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), told);
+    tokio::select! {
+        served = server => {
+            served.map_err(|error| Failure::new(Exit::Internal, "the daemon's server failed").caused_by(&error))?;
+        }
+        // A client that keeps its connection open does not keep the daemon.
+        () = after(&mut stopping, LAST_ANSWERS) => {}
+    }
     runs.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Waits until the daemon is told to stop, and a while longer.
+async fn after(stop: &mut watch::Receiver<bool>, grace: Duration) {
+    let _stopping_or_gone = stop.wait_for(|stop| *stop).await;
+    tokio::time::sleep(grace).await;
 }
 
 fn now() -> u64 {
@@ -146,7 +168,17 @@ fn lock(paths: &Paths) -> Result<File, Failure> {
             .caused_by(&error)
             .hint("set STOA_HOME to a folder you can write to")
     })?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+    let patience = std::time::Instant::now() + STOPPING;
+    let locked = loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // The one that holds it is about to stop: it does not listen any more, or this one would not have been started.
+            Err(rustix::io::Errno::WOULDBLOCK) if std::time::Instant::now() < patience => {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            answer => break answer,
+        }
+    };
+    match locked {
         Ok(()) => Ok(file),
         Err(errno) => Err(Failure::new(Exit::TryAgain, format!("another daemon uses {}", paths.home.display()))
             .caused_by(&io::Error::from(errno))

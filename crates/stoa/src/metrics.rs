@@ -1,6 +1,7 @@
 //! Metric queries and the stream behind `stoa watch`.
 
 use crate::api::{blocking, refuse};
+use crate::attach::{stopped, stopping};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,8 +53,13 @@ pub(crate) async fn follow(
     metrics: Arc<MetricService>,
     request: pb::MetricsRequest,
     replies: mpsc::Sender<Result<pb::MetricsReply, Status>>,
+    mut stop: watch::Receiver<bool>,
 ) {
-    if let Err(failure) = follow_until_end(&runs, &metrics, &request, &replies).await {
+    let failure = tokio::select! {
+        followed = follow_until_end(&runs, &metrics, &request, &replies) => followed.err(),
+        () = stopping(&mut stop) => runs.find(&request.run).await.ok().map(|record| stopped(&record, "watch")),
+    };
+    if let Some(failure) = failure {
         let _client_left = replies.send(Err(refuse(failure))).await;
     }
 }
