@@ -308,6 +308,7 @@ impl Driver {
             id: record.id.as_str(),
             attempt: record.attempt,
             user_home: &config.user_home,
+            sockets: &config.sockets,
             root: config.root,
             stoa_home: config.layout.home(),
             python_library: &config.layout.python_library(),

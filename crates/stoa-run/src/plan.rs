@@ -60,6 +60,8 @@ pub(crate) struct Place<'a> {
     /// Whether the user is root.
     pub(crate) root: bool,
     pub(crate) stoa_home: &'a Path,
+    /// The folder of the daemon's socket: a run that could connect to it could start others without isolation.
+    pub(crate) sockets: &'a Path,
     pub(crate) python_library: &'a Path,
     pub(crate) state: &'a Path,
     pub(crate) files: &'a Path,
@@ -157,6 +159,11 @@ fn mounts(spec: &RunSpec, place: &Place<'_>, work: &Work<'_>) -> Vec<inner::Moun
     if !steps.is_hidden(place.stoa_home) {
         steps.tmpfs(place.stoa_home);
     }
+    for folder in socket_folders(spec, place) {
+        if !steps.is_hidden(folder) {
+            steps.hide(folder);
+        }
+    }
     for cache in SHARED_CACHES {
         steps.bind(&place.user_home.join(cache), true, true);
     }
@@ -165,7 +172,7 @@ fn mounts(spec: &RunSpec, place: &Place<'_>, work: &Work<'_>) -> Vec<inner::Moun
         steps.bind(&mount.path, mount.writable, false);
     }
     steps.bind(place.python_library, false, true);
-    bind_project(&mut steps, place);
+    bind_project(&mut steps, spec, place);
     for mount in &spec.mounts {
         steps.bind(&mount.path, mount.writable, false);
     }
@@ -187,9 +194,16 @@ fn hide_homes(steps: &mut Steps, place: &Place<'_>) {
     }
 }
 
+/// The folders in which the daemon and the programs of the user's session listen. Usually both lie below `/run`.
+fn socket_folders<'a>(spec: &'a RunSpec, place: &Place<'a>) -> impl Iterator<Item = &'a Path> + use<'a> {
+    let session = spec.env.iter().find(|variable| variable.name == "XDG_RUNTIME_DIR");
+    let session = session.map(|variable| Path::new(&variable.value)).filter(|path| path.is_absolute());
+    session.into_iter().chain([place.sockets]).filter(|path| path.parent().is_some())
+}
+
 /// Brings the project back, with the parts of `.git` that name programs to execute read-only: git runs them outside, as the
 /// user. What it holds of the user's credentials and of Stoa's state stays hidden.
-fn bind_project(steps: &mut Steps, place: &Place<'_>) {
+fn bind_project(steps: &mut Steps, spec: &RunSpec, place: &Place<'_>) {
     let Some(project) = place.project else { return };
     steps.push(Kind::BindWritable, place.project_source.unwrap_or(project), project, false);
     for path in [".git/config", ".git/hooks"] {
@@ -204,6 +218,8 @@ fn bind_project(steps: &mut Steps, place: &Place<'_>) {
         steps.tmpfs(place.stoa_home);
         steps.bind(place.python_library, false, true);
     }
+    let inside = socket_folders(spec, place).filter(|folder| *folder != project && folder.starts_with(project));
+    inside.for_each(|folder| steps.hide(folder));
     if project == Path::new("/tmp") {
         // The real /tmp: what other programs of the user listen on there is no part of the project.
         ["/tmp/.X11-unix", "/tmp/.ICE-unix"].iter().for_each(|path| steps.hide(Path::new(path)));

@@ -37,6 +37,8 @@ pub struct Config {
     pub layout: Layout,
     /// The home folder of the user.
     pub user_home: PathBuf,
+    /// The folder of the daemon's socket, which runs do not see.
+    pub sockets: PathBuf,
     /// Whether the user is root.
     pub root: bool,
     /// The machine, for records.

@@ -94,6 +94,7 @@ async fn run(paths: Paths, uid: u32) -> Result<(), Failure> {
         warden_lock: paths.home.join("warden.lock"),
         layout,
         user_home,
+        sockets: paths.socket.parent().map_or_else(|| paths.home.clone(), Path::to_owned),
         root: uid == 0,
         host: (&inventory).into(),
         gpus: gpus(&inventory),

@@ -32,6 +32,7 @@ fn place<'a>(home: &'a str, stoa_home: &'a str, project: Option<&'a str>) -> Pla
         user_home: Path::new(home),
         root: home == "/root",
         stoa_home: Path::new(stoa_home),
+        sockets: Path::new("/run/stoa"),
         python_library: Path::new("/s/lib/python"),
         state: Path::new("/s/runs/r/state"),
         files: Path::new("/s/runs/r/files"),
@@ -137,6 +138,18 @@ fn roots_own_secrets_and_stoas_state_are_hidden_from_its_runs() {
     for path in ["/etc/shadow", "/var/lib/stoa", "/root", "/home"] {
         assert!(emptied(path), "{path}");
     }
+}
+
+#[test]
+fn sockets_of_the_daemon_and_the_session_are_hidden_wherever_they_are() {
+    let mut asked = spec("/srv/x");
+    asked.env = vec![Variable { name: "XDG_RUNTIME_DIR".into(), value: "/srv/x/run".into() }];
+    let place = Place { sockets: Path::new("/data/sockets"), ..place("/root", "/var/lib/stoa", Some("/srv/x")) };
+    let plan = plan(&asked, &place, &[], &[]);
+    let last = |path: &str| plan.mounts.iter().rposition(|step| step.kind() == Kind::Hide && step.target == path);
+    let project = plan.mounts.iter().position(|step| step.target == "/srv/x").expect("the project is bound");
+    assert!(last("/data/sockets").is_some());
+    assert!(last("/srv/x/run").is_some_and(|hidden| hidden > project), "in the project as well");
 }
 
 #[test]
