@@ -70,8 +70,10 @@ impl Stoa {
 
     /// For a user.
     pub fn of(user: User) -> Self {
-        // Not in /tmp: a run has a private one, and what is hidden there would be hidden for that reason alone.
-        let root = tempfile::Builder::new().prefix("st").tempdir_in("/var/tmp").expect("a folder in /var/tmp");
+        // Not in /tmp: a run has a private one, and what is hidden there would be hidden for that reason alone. The same
+        // holds for /var/tmp, but others than root may write to few places. The path stays short for the socket's sake.
+        let folder = if is_root() && Path::new("/srv").is_dir() { "/srv" } else { "/var/tmp" };
+        let root = tempfile::Builder::new().prefix("st").tempdir_in(folder).expect("a folder of its own");
         let stoa = Self { program: program().to_owned(), root, user };
         fs::set_permissions(stoa.root(), fs::Permissions::from_mode(0o755)).expect("its mode");
         stoa.give(stoa.root());
@@ -249,18 +251,14 @@ impl Stoa {
     /// Stops the runs and the daemon, politely. Whatever does not follow is killed by [`Drop`].
     fn stop_everything(&self) -> bool {
         let short = Duration::from_secs(20);
-        let quiet = |args: &[&str]| {
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.stoa(args).limit(short).run()))
-        };
-        let Ok(live) = quiet(&["ps", "--live", "--json"]) else { return false };
+        let answer = |args: &[&str]| self.stoa(args).limit(short).try_run().filter(|output| output.code == 0);
+        let Some(live) = answer(&["ps", "--live", "--json"]) else { return false };
         let Ok(live) = serde_json::from_slice::<Value>(&live.stdout) else { return false };
-        for run in live.as_array().into_iter().flatten() {
-            let stopped = quiet(&["stop", "--kill", run["id"].as_str().unwrap_or_default()]);
-            if !stopped.is_ok_and(|output| output.code == 0) {
-                return false;
-            }
-        }
-        quiet(&["daemon", "stop"]).is_ok_and(|output| output.code == 0)
+        let ids = live.as_array().into_iter().flatten().filter_map(|run| run["id"].as_str());
+        let stopped = ids.map(|id| answer(&["stop", "--kill", id])).all(|output| output.is_some());
+        let daemons = self.processes().into_iter().filter(|process| process.line.starts_with("stoad"));
+        daemons.for_each(|daemon| daemon.signal(Signal::TERM));
+        stopped
     }
 }
 
