@@ -211,7 +211,8 @@ pub(crate) fn trace(state: &Path, attempt: u32) -> io::Result<Trace> {
     let got = file.read_at(&mut block, 0)?;
     let recorded = stoa_sys::exit_record::read(&block[..got]).and_then(|content| inner::Ended::decode(content).ok());
     Ok(match recorded {
-        Some(ended) if ended.attempt == attempt => Trace::Ended(Box::new(ended)),
+        // Attempts are counted up: a later one than the record of the run tells of is the last one, too.
+        Some(ended) if ended.attempt >= attempt => Trace::Ended(Box::new(ended)),
         // The record of an earlier attempt: this one had not begun.
         Some(_) => Trace::NeverStarted,
         // A warden that was killed in the middle of a launch, or an init that was before it started anything.

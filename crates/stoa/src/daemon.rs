@@ -25,13 +25,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_stream::wrappers::UnixListenerStream;
 
-/// Worker threads: enough that one slow disk does not hold up everyone, few enough to stay small.
-const WORKERS: usize = 2;
 /// Threads for blocking work idle this long are let go.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// How long a daemon that stops may take until it is gone.
-const STOPPING: Duration = Duration::from_secs(4);
+const STOPPING: Duration = Duration::from_secs(8);
 /// Between two looks at the lock of a daemon that stops.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -69,8 +67,7 @@ fn serve() -> Result<(), Failure> {
     make_private(&paths.home)?;
     let _lock = lock(&paths)?;
     start_log(&paths.log())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .thread_keep_alive(KEEP_ALIVE)
         .thread_name("stoad")
         .enable_all()
