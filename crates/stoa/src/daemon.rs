@@ -136,7 +136,8 @@ async fn run(paths: Paths, uid: u32) -> Result<(), Failure> {
 
 /// Waits until the daemon is told to stop, and a while longer.
 async fn after(stop: &mut watch::Receiver<bool>, grace: Duration) {
-    let _stopping_or_gone = stop.wait_for(|stop| *stop).await;
+    // What `wait_for` answers holds a lock on the value, which no sleep may hold.
+    drop(stop.wait_for(|stop| *stop).await);
     tokio::time::sleep(grace).await;
 }
 
