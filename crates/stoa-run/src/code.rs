@@ -112,6 +112,25 @@ pub(crate) async fn checkout(state: &CodeState, kept: &Path, target: &Path) -> R
     Ok(())
 }
 
+/// Gives a repeated run what was kept of the code of the run it repeats, which may be removed before it.
+pub(crate) fn share(kept: &Path, target: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(kept) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    fs::create_dir_all(target)?;
+    for entry in entries {
+        let entry = entry?;
+        let target = target.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            share(&entry.path(), &target)?;
+        } else {
+            fs::hard_link(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
 /// The output of a git command that succeeded. Never runs hooks, a pager or a file-system monitor of the repository.
 async fn git(root: &Path, arguments: &[&str]) -> Option<Vec<u8>> {
     let output = command(root, arguments).stderr(Stdio::null()).output().await.ok()?;

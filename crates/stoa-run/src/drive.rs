@@ -69,6 +69,9 @@ pub(crate) type Resolving = JoinHandle<Result<Resolved, Failure>>;
 /// Waits before a run is followed. Dropping the sender ends the wait; the task answers whether it came to following.
 type Following = (oneshot::Sender<()>, JoinHandle<bool>);
 
+/// Time between telling the end of a run and removing what is left of it.
+const CLEAN_UP_AFTER: Duration = Duration::from_millis(5);
+
 /// A run shorter than this has no system metrics, and its metric files are read when someone asks.
 const FOLLOW_AFTER: Duration = Duration::from_millis(100);
 
@@ -178,6 +181,8 @@ impl Driver {
                 return (end, last);
             }
             tracing::info!(run = %self.id(), attempt, reason = %end.reason, "the run failed and is started again");
+            // Removing takes every attempt's cgroup, so it comes before the next one has its own.
+            self.remove_cgroup(self.id().as_str()).await;
             self.change(|record| record.attempt += 1);
             // A daemon that follows this one must know which attempt it finds.
             self.shared.journal.flush().await;
@@ -408,17 +413,14 @@ impl Driver {
         }
     }
 
-    /// What the attempt used. Its cgroup is removed after its end was told; where it is not known, removing it tells.
+    /// What the attempt used. Its cgroup is removed later; where it is not known, removing it tells.
     async fn counters(&mut self) -> inner::Removed {
         self.stop_following().await;
         let id = self.id();
         if self.cgroups.is_empty() {
             return self.remove_cgroup(id.as_str()).await;
         }
-        let counted = stoa_sys::cgroup::counted(self.cgroups.iter().map(PathBuf::as_path));
-        let shared = self.shared.clone();
-        tokio::spawn(async move { remove_cgroup(&shared, id.as_str()).await });
-        counted.into()
+        stoa_sys::cgroup::counted(self.cgroups.iter().map(PathBuf::as_path)).into()
     }
 
     pub(crate) async fn remove_cgroup(&self, id: &str) -> inner::Removed {
@@ -449,6 +451,9 @@ impl Driver {
         self.shared.leave(&id);
         self.output.send_replace(kept);
         self.record.send_replace(record);
+        // Whoever waits for the end has it by then: the kernel's work on a cgroup must not stand in the way.
+        tokio::time::sleep(CLEAN_UP_AFTER).await;
+        self.remove_cgroup(id.as_str()).await;
     }
 
     /// Captures the code beside the launch. Not for repeated runs: their record points to the one they repeat.

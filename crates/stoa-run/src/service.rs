@@ -204,16 +204,18 @@ impl Runs {
         let checkout = match repeats.as_ref().and_then(|earlier| earlier.code.as_ref().map(|code| (earlier, code))) {
             Some((earlier, state)) if state.commit.is_some() => {
                 let target = layout.checkout(&id);
-                code::checkout(state, &layout.code(&earlier.id), &target).await?;
+                let kept = layout.code(&earlier.id);
+                code::checkout(state, &kept, &target).await?;
+                code::share(&kept, &layout.code(&id)).map_err(|error| unwritable(&shared.config, &error))?;
                 Some(target)
             }
             _ => None,
         };
-        let project = match repeats {
-            Some(earlier) => earlier.project,
-            None => project::find(&spec.cwd, &shared.config.user_home),
+        let (project, code) = match repeats {
+            Some(earlier) => (earlier.project, earlier.code.filter(|_| checkout.is_some())),
+            None => (project::find(&spec.cwd, &shared.config.user_home), None),
         };
-        let record = self.record(id, &spec, project);
+        let record = RunRecord { code, ..self.record(id, &spec, project) };
         // Beside the writing of the record: a program that is known is started that much sooner.
         let resolving = Some(drive::resolve(shared, &spec));
         let accepted = shared.journal.accept(record, name_base(&spec)).await?;

@@ -57,7 +57,11 @@ pub(crate) fn stopped(record: &RunRecord, command: &str) -> Failure {
     let id = &record.id;
     let failure = Failure::new(Exit::TryAgain, "the daemon was stopped");
     failure
-        .cause(if record.state.ended() { format!("run {id} has ended") } else { format!("run {id} goes on without it") })
+        .cause(if record.state.ended() {
+            format!("run {id} has ended")
+        } else {
+            format!("run {id} goes on without it")
+        })
         .hint(format!("`stoa {command} {id}` starts the daemon again and follows the run"))
 }
 
