@@ -245,7 +245,7 @@ impl Follower {
             }
             _ => {
                 let mut error = io::stderr().lock();
-                let _nobody_reads = error.write_all(&piece.data).and_then(|()| error.flush());
+                let _nobody_reads = error.write_all(&terminal::own_lines(&piece.data)).and_then(|()| error.flush());
                 Ok(())
             }
         }

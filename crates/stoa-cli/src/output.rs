@@ -60,7 +60,8 @@ impl Output {
 
     fn error_lines(&self, lines: &[Line]) {
         let mut error = io::stderr().lock();
-        let _nobody_reads = error.write_all(to_text(lines, self.error_color).as_bytes()).and_then(|()| error.flush());
+        let text = to_text(lines, self.error_color);
+        let _nobody_reads = error.write_all(&terminal::own_lines(text.as_bytes())).and_then(|()| error.flush());
     }
 }
 

@@ -1,8 +1,10 @@
 //! The terminal: what it can show, its size, and a mode in which keys arrive as they are pressed.
 
-use rustix::termios::{self, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios};
+use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use stoa_core::run::TerminalSize;
 use stoa_view::{ColorDepth, Theme};
 
@@ -45,6 +47,25 @@ pub(crate) fn in_foreground() -> bool {
     termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
+/// Whether the terminal shows what is written as it is.
+static IN_KEY_MODE: AtomicBool = AtomicBool::new(false);
+
+/// Lines of ours among the run's output: while keys are handed over they must end at the left edge by themselves.
+pub(crate) fn own_lines(text: &[u8]) -> Cow<'_, [u8]> {
+    if IN_KEY_MODE.load(Ordering::Relaxed) { Cow::Owned(with_returns(text)) } else { Cow::Borrowed(text) }
+}
+
+fn with_returns(text: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(text.len() + 2);
+    for &byte in text {
+        if byte == b'\n' && lines.last() != Some(&b'\r') {
+            lines.push(b'\r');
+        }
+        lines.push(byte);
+    }
+    lines
+}
+
 /// The terminal hands over keys one by one and does not echo; restored when this is dropped.
 #[derive(Debug)]
 pub(crate) struct KeyMode {
@@ -63,9 +84,9 @@ impl KeyMode {
         // Only Ctrl-C is for us. The run's own terminal knows the others.
         mode.special_codes[SpecialCodeIndex::VQUIT] = 0;
         mode.special_codes[SpecialCodeIndex::VSUSP] = 0;
-        // Lines of ours that mix with the run's output end at the left edge.
-        mode.output_modes |= OutputModes::OPOST | OutputModes::ONLCR;
+        // Output passes unchanged: the run's own terminal has ended its lines, and a full-screen program counts on it.
         termios::tcsetattr(&terminal, OptionalActions::Now, &mode).ok()?;
+        IN_KEY_MODE.store(true, Ordering::Relaxed);
         Some(Self { terminal, before })
     }
 }
@@ -73,5 +94,16 @@ impl KeyMode {
 impl Drop for KeyMode {
     fn drop(&mut self) {
         let _terminal_gone = termios::tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
+        IN_KEY_MODE.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_get_the_return_they_lack() {
+        assert_eq!(with_returns(b"a\nb\r\n\n"), b"a\r\nb\r\n\r\n");
     }
 }
