@@ -190,7 +190,8 @@ pub(crate) async fn wait_for_end(daemon: OwnedFd) -> Result<(), Failure> {
         }
     };
     let ended = tokio::task::spawn_blocking(wait).await;
-    ended.unwrap_or_else(|error| Err(Failure::new(Exit::Internal, "waiting for the daemon broke off").caused_by(&error)))
+    ended
+        .unwrap_or_else(|error| Err(Failure::new(Exit::Internal, "waiting for the daemon broke off").caused_by(&error)))
 }
 
 fn cannot_wait(errno: Errno) -> Failure {

@@ -196,7 +196,7 @@ fn action_of(bytes: &[u8]) -> Option<Action> {
 /// output is shown as usual and the curve once, at the end.
 pub(crate) async fn inline(mut follower: Follower, output: &Output) -> Ended {
     let mut metrics = metrics_of(follower.record.id.to_string()).await?;
-    let mut view = Inline { series: Vec::new(), drawn: 0, live: output.width.is_some(), output: *output };
+    let mut view = Inline { series: Vec::new(), drawn: 0, live: output.width.is_some(), output: *output, open: Vec::new() };
     let mut metrics_open = true;
     view.draw(&follower.record);
     let code = loop {
@@ -226,6 +226,8 @@ struct Inline {
     drawn: usize,
     live: bool,
     output: Output,
+    /// The beginning of a line whose end has not come yet.
+    open: Vec<u8>,
 }
 
 impl Inline {
@@ -258,14 +260,25 @@ impl Inline {
 
     /// Output scrolls by above the picture: that of the preparation as it comes (progress bars move), the program's by lines.
     fn show(&mut self, piece: &pb::Output) {
-        let back = self.back();
-        let mut text = back.into_bytes();
-        text.extend_from_slice(&piece.data);
-        if self.live && piece.stream() != pb::Stream::Preparation && !piece.data.ends_with(b"\n") {
-            text.push(b'\n');
-        }
+        self.open.extend_from_slice(&piece.data);
+        let by_lines = self.live && piece.stream() != pb::Stream::Preparation;
+        let end = match self.open.iter().rposition(|byte| *byte == b'\n') {
+            Some(last) if by_lines => last + 1,
+            None if by_lines && self.open.len() < LOG_LINE_BYTES => return,
+            _ => self.open.len(),
+        };
+        let mut text = self.back().into_bytes();
+        text.extend(self.open.drain(..end));
         let mut out = io::stdout().lock();
         let _reader_left = out.write_all(&text).and_then(|()| out.flush());
+    }
+
+    /// Shows what is left of a last line without an end.
+    fn show_rest(&mut self) {
+        if !self.open.is_empty() {
+            self.open.push(b'\n');
+            self.show(&pb::Output::default());
+        }
     }
 
     /// The last picture, with the last points.
@@ -280,6 +293,7 @@ impl Inline {
         while open && let Ok(Ok(Some(reply))) = tokio::time::timeout_at(until, metrics.message()).await {
             self.series = Curves::try_from(reply)?.series;
         }
+        self.show_rest();
         let shown = self.series.iter().any(|series| series.summary.origin != stoa_core::metric::Origin::System);
         if self.live || shown {
             self.draw_now(record);

@@ -661,7 +661,6 @@ impl Enforcement {
 }
 /// Generated client implementations.
 pub mod stoa_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
     use tonic::codegen::http::Uri;
     use tonic::codegen::*;
     #[derive(Debug, Clone)]
@@ -888,7 +887,6 @@ pub mod stoa_client {
 }
 /// Generated server implementations.
 pub mod stoa_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with StoaServer.
     #[async_trait]
@@ -1024,7 +1022,6 @@ pub mod stoa_server {
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
             match req.uri().path() {
                 "/stoa.v1.Stoa/Run" => {
-                    #[allow(non_camel_case_types)]
                     struct RunSvc<T: Stoa>(pub Arc<T>);
                     impl<T: Stoa> tonic::server::StreamingService<super::RunRequest> for RunSvc<T> {
                         type Response = super::RunEvent;
@@ -1056,7 +1053,6 @@ pub mod stoa_server {
                     Box::pin(fut)
                 }
                 "/stoa.v1.Stoa/List" => {
-                    #[allow(non_camel_case_types)]
                     struct ListSvc<T: Stoa>(pub Arc<T>);
                     impl<T: Stoa> tonic::server::UnaryService<super::ListRequest> for ListSvc<T> {
                         type Response = super::ListReply;
@@ -1084,7 +1080,6 @@ pub mod stoa_server {
                     Box::pin(fut)
                 }
                 "/stoa.v1.Stoa/Show" => {
-                    #[allow(non_camel_case_types)]
                     struct ShowSvc<T: Stoa>(pub Arc<T>);
                     impl<T: Stoa> tonic::server::UnaryService<super::RunRef> for ShowSvc<T> {
                         type Response = super::RunRecord;
@@ -1112,7 +1107,6 @@ pub mod stoa_server {
                     Box::pin(fut)
                 }
                 "/stoa.v1.Stoa/Stop" => {
-                    #[allow(non_camel_case_types)]
                     struct StopSvc<T: Stoa>(pub Arc<T>);
                     impl<T: Stoa> tonic::server::UnaryService<super::StopRequest> for StopSvc<T> {
                         type Response = super::RunRecord;
@@ -1140,7 +1134,6 @@ pub mod stoa_server {
                     Box::pin(fut)
                 }
                 "/stoa.v1.Stoa/Remove" => {
-                    #[allow(non_camel_case_types)]
                     struct RemoveSvc<T: Stoa>(pub Arc<T>);
                     impl<T: Stoa> tonic::server::UnaryService<super::RemoveRequest> for RemoveSvc<T> {
                         type Response = super::RemoveReply;
@@ -1168,7 +1161,6 @@ pub mod stoa_server {
                     Box::pin(fut)
                 }
                 "/stoa.v1.Stoa/Logs" => {
-                    #[allow(non_camel_case_types)]
                     struct LogsSvc<T: Stoa>(pub Arc<T>);
                     impl<T: Stoa> tonic::server::ServerStreamingService<super::LogsRequest> for LogsSvc<T> {
                         type Response = super::Output;
@@ -1197,7 +1189,6 @@ pub mod stoa_server {
                     Box::pin(fut)
                 }
                 "/stoa.v1.Stoa/Metrics" => {
-                    #[allow(non_camel_case_types)]
                     struct MetricsSvc<T: Stoa>(pub Arc<T>);
                     impl<T: Stoa> tonic::server::UnaryService<super::MetricsRequest> for MetricsSvc<T> {
                         type Response = super::MetricsReply;
@@ -1225,7 +1216,6 @@ pub mod stoa_server {
                     Box::pin(fut)
                 }
                 "/stoa.v1.Stoa/WatchMetrics" => {
-                    #[allow(non_camel_case_types)]
                     struct WatchMetricsSvc<T: Stoa>(pub Arc<T>);
                     impl<T: Stoa> tonic::server::ServerStreamingService<super::MetricsRequest> for WatchMetricsSvc<T> {
                         type Response = super::MetricsReply;
@@ -1254,7 +1244,6 @@ pub mod stoa_server {
                     Box::pin(fut)
                 }
                 "/stoa.v1.Stoa/Status" => {
-                    #[allow(non_camel_case_types)]
                     struct StatusSvc<T: Stoa>(pub Arc<T>);
                     impl<T: Stoa> tonic::server::UnaryService<super::StatusRequest> for StatusSvc<T> {
                         type Response = super::DaemonStatus;
@@ -1282,7 +1271,6 @@ pub mod stoa_server {
                     Box::pin(fut)
                 }
                 "/stoa.v1.Stoa/Doctor" => {
-                    #[allow(non_camel_case_types)]
                     struct DoctorSvc<T: Stoa>(pub Arc<T>);
                     impl<T: Stoa> tonic::server::UnaryService<super::DoctorRequest> for DoctorSvc<T> {
                         type Response = super::DoctorReply;
@@ -1310,7 +1298,6 @@ pub mod stoa_server {
                     Box::pin(fut)
                 }
                 "/stoa.v1.Stoa/Shutdown" => {
-                    #[allow(non_camel_case_types)]
                     struct ShutdownSvc<T: Stoa>(pub Arc<T>);
                     impl<T: Stoa> tonic::server::UnaryService<super::ShutdownRequest> for ShutdownSvc<T> {
                         type Response = super::ShutdownReply;
