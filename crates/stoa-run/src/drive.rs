@@ -406,7 +406,9 @@ impl Driver {
     fn program_started(&mut self, at: UnixNanos, state: &Path) {
         // The steps of a preparation start programs too; only the run's own makes it run.
         if state == self.shared.config.layout.state(&self.id()) {
-            self.change(|record| {
+            // Whoever asks sees it at once. It is told and written when it has lived a moment (see `follow`): most short runs
+            // end before, and for one whose daemon dies before, the files of its init say that it runs.
+            self.note(|record| {
                 record.state = RunState::Running;
                 record.started = Some(at);
             });
@@ -448,6 +450,9 @@ impl Driver {
         record.output_lost = Bytes(last.output_lost);
         record.code = code;
         self.shared.journal.update(record.clone()).await;
+        let shared = self.shared.clone();
+        // `None` when the daemon is closing down: then nobody waits for this.
+        let _cleaning = shared.cleaning.try_read().ok();
         self.shared.leave(&id);
         self.output.send_replace(kept);
         self.record.send_replace(record);
@@ -490,12 +495,14 @@ impl Driver {
         };
         drop(record);
         let note = self.shared.config.layout.state(&run.id).join(CGROUPS);
-        let metrics = self.shared.metrics.clone();
+        let (metrics, journal, seen) = (self.shared.metrics.clone(), self.shared.journal.clone(), self.record.clone());
         let (ended, sooner) = oneshot::channel();
         let task = tokio::spawn(async move {
             if tokio::time::timeout(FOLLOW_AFTER, sooner).await.is_ok() {
                 return false;
             }
+            seen.send_modify(|_| {});
+            journal.update_soon(seen.borrow().clone());
             let began = tokio::task::spawn_blocking(move || {
                 note_cgroups(&note, &run.cgroups);
                 metrics.started(run);

@@ -19,6 +19,9 @@ use stoa_core::units::Bytes;
 use stoa_core::{Exit, Failure, RunId};
 use tokio::sync::{mpsc, watch};
 
+/// The longest that the daemon's end waits for what ended runs leave behind; a group whose processes hang stays.
+const CLEAN_UP_LIMIT: Duration = Duration::from_secs(2);
+
 /// A GPU as runs are given it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gpu {
@@ -67,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) languages: Arc<dyn Languages>,
     pub(crate) metrics: Arc<dyn Metrics>,
     pub(crate) preparations: crate::prepare::Keys,
+    /// Held for reading by runs that have ended and whose control groups are still there.
+    pub(crate) cleaning: tokio::sync::RwLock<()>,
     live: Mutex<HashMap<RunId, Live>>,
     gpus: Mutex<HashMap<RunId, BTreeSet<u32>>>,
 }
@@ -149,6 +154,7 @@ impl Runs {
             languages,
             metrics,
             preparations: Default::default(),
+            cleaning: tokio::sync::RwLock::default(),
             live: Mutex::default(),
             gpus: Mutex::default(),
         });
@@ -331,8 +337,12 @@ impl Runs {
         Ok(self.shared.warden.probe().await?.into_iter().map(Mechanism::from).collect())
     }
 
-    /// Waits until everything known is written. Runs go on; the next daemon takes them up.
+    /// Waits until everything known is written and ended runs have left nothing. Runs go on; the next daemon takes them up.
     pub async fn close(&self) {
+        let cleaned = self.shared.cleaning.write();
+        if tokio::time::timeout(CLEAN_UP_LIMIT, cleaned).await.is_err() {
+            tracing::warn!("control groups of ended runs are left");
+        }
         self.shared.journal.flush().await;
     }
 }
