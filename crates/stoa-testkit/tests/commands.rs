@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect, expect_file};
 use serde_json::Value;
-use stoa_testkit::{Stoa, without_ids};
+use stoa_testkit::{Stoa, until, without_ids};
 
 /// Commands that need no run.
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
@@ -12,13 +12,17 @@ fn transcript(stoa: &Stoa, commands: &[&[&str]]) -> String {
     let mut shown = String::new();
     for args in commands {
         let output = stoa.stoa(*args).run();
+        if args.contains(&"--detach") {
+            // It is accepted; the next command may come before its start.
+            until("the run starts", || stoa.record(output.out().trim())["state"] == "running");
+        }
         let code = if output.code == 0 { String::new() } else { format!("[exit code {}]\n", output.code) };
         shown += &format!("$ stoa {}\n{}{}{code}", args.join(" "), output.out(), output.err());
     }
     stoa.filtered(&shown)
 }
 
-fn check(stoa: &Stoa, commands: &[&[&str]], expected: Expect) {
+fn check(stoa: &Stoa, commands: &[&[&str]], expected: &Expect) {
     expected.assert_eq(&transcript(stoa, commands));
 }
 
@@ -27,38 +31,40 @@ fn fields(value: &Value) -> Vec<&str> {
     value.as_object().expect("an object").keys().map(String::as_str).collect()
 }
 
+/// A session that uses every command about runs.
+const SESSION: [&[&str]; 23] = [
+    &["ps"],
+    &["run", "--", "echo", "hello"],
+    &["run", "--name", "three", "--", "sh", "-c", "echo out; echo err >&2; exit 3"],
+    &["run", "--detach", "--name", "long", "--", "sleep", "1000"],
+    &["ps"],
+    &["ps", "--live"],
+    &["rm", "long"],
+    &["stop", "long"],
+    &["stop", "long"],
+    &["wait", "three"],
+    &["wait", "long", "echo-1"],
+    &["logs", "three"],
+    &["logs", "--tail", "1", "echo-1"],
+    &["logs", "-f", "echo-1"],
+    &["attach", "three"],
+    &["again", "echo-1"],
+    &["again", "--name", "more", "three"],
+    &["metrics", "three"],
+    &["run", "--name", "three", "--", "true"],
+    &["ps", "--all"],
+    &["rm", "long", "three"],
+    &["rm", "--ended"],
+    &["ps"],
+];
+
 #[test]
 fn a_session_with_every_command_about_runs() {
     let stoa = Stoa::new();
-    let commands: [&[&str]; 23] = [
-        &["ps"],
-        &["run", "--", "echo", "hello"],
-        &["run", "--name", "three", "--", "sh", "-c", "echo out; echo err >&2; exit 3"],
-        &["run", "--detach", "--name", "long", "--", "sleep", "1000"],
-        &["ps"],
-        &["ps", "--live"],
-        &["rm", "long"],
-        &["stop", "long"],
-        &["stop", "long"],
-        &["wait", "three"],
-        &["wait", "long", "echo-1"],
-        &["logs", "three"],
-        &["logs", "--tail", "1", "echo-1"],
-        &["logs", "-f", "echo-1"],
-        &["attach", "three"],
-        &["again", "echo-1"],
-        &["again", "--name", "more", "three"],
-        &["metrics", "three"],
-        &["run", "--name", "three", "--", "true"],
-        &["ps", "--all"],
-        &["rm", "long", "three"],
-        &["rm", "--ended"],
-        &["ps"],
-    ];
     check(
         &stoa,
-        &commands,
-        expect![[r#"
+        &SESSION,
+        &expect![[r#"
         $ stoa ps
         no runs yet; start one with stoa run SCRIPT
         $ stoa run -- echo hello
@@ -280,7 +286,7 @@ fn the_exit_codes_are_listed_and_the_version_is_told() {
     check(
         &stoa,
         &[&["exit-codes"]],
-        expect![[r#"
+        &expect![[r#"
         $ stoa exit-codes
           0  done
           1  the command ran and its answer is "failed"

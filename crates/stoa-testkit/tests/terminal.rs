@@ -23,7 +23,7 @@ fn a_program_without_a_terminal_has_none() {
 #[test]
 fn a_terminal_that_is_resized_resizes_that_of_the_program() {
     let stoa = Stoa::new();
-    let script = "trap 'stty size; exit 0' WINCH; echo ready; while :; do read -r line; done";
+    let script = "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done";
     let mut terminal = stoa.terminal(&["run", "--", "bash", "-c", script], 24, 80);
     terminal.expect("ready");
     terminal.resize(40, 120);
@@ -74,7 +74,7 @@ fn a_second_ctrl_c_kills_a_program_that_ignores_the_first() {
 fn a_run_goes_on_when_its_terminal_is_closed_and_can_be_followed_again() {
     Stoa::for_each_user(|stoa| {
         stoa.write("gate", "");
-        let script = "echo ready; until test -s gate; do sleep 0.02; done; echo $(cat gate)";
+        let script = "echo ready; until test -s gate; do echo tick; sleep 0.02; done; echo $(cat gate)";
         let mut terminal = stoa.terminal(&["run", "--name", "long", "--", "sh", "-c", script], 24, 80);
         terminal.expect("ready");
         let client = terminal.pid();
@@ -82,6 +82,7 @@ fn a_run_goes_on_when_its_terminal_is_closed_and_can_be_followed_again() {
         until("the client leaves", || !stoa.processes().iter().any(|process| process.pid == client));
         assert_eq!(stoa.record("long")["state"], "running");
         let again = stoa.stoa(["attach", "long"]).start();
+        again.expect_out("tick");
         stoa.write("gate", "opened");
         again.expect_out("opened");
         assert_eq!(again.finish().code, 0);
