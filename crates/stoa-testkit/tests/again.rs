@@ -59,7 +59,7 @@ fn a_run_is_repeated_with_uncommitted_changes_and_untracked_files_as_they_were()
 fn outside_a_repository_a_run_is_repeated_in_its_folder() {
     let stoa = Stoa::new();
     stoa.write("say.sh", "echo $1; exit 4");
-    stoa.stoa(["run", "--name", "say", "--cpus", "2", "say.sh", "hi"]).run();
+    stoa.stoa(["run", "--name", "say", "--time-limit", "1m", "say.sh", "hi"]).run();
     let again = stoa.stoa(["again", "say"]).cwd("/").run().code(4);
     assert_eq!(again.out(), "hi\n");
     assert_eq!(stoa.record("say-1")["spec"]["limits"], stoa.record("say")["spec"]["limits"]);

@@ -191,6 +191,7 @@ fn the_daemon_cannot_be_reached_from_inside() {
         let socket = stoa.stoa(["daemon", "start", "--json"]).run().ok().json()["socket"].clone();
         let socket = socket.as_str().expect("a path");
         assert!(Path::new(socket).exists());
+        stoa.stoa(["run", "--name", "outer", "--", "true"]).run().ok();
         let variables = inside(&stoa, &[], "echo \"[$STOA_HOME][$XDG_RUNTIME_DIR]\"");
         assert_eq!(variables, "[][]\n");
         let said = inside(&stoa, &[], &format!("ls -la {socket} {}", stoa.runtime().display()));
@@ -200,8 +201,8 @@ fn the_daemon_cannot_be_reached_from_inside() {
         let script =
             format!("STOA_HOME={} XDG_RUNTIME_DIR={} {program} ps", stoa.state().display(), stoa.runtime().display());
         let output = stoa.stoa(["run", "--mount"]).args([stoa.program()]).args(["--", "sh", "-c", &script]).run();
-        assert_ne!(output.code, 0, "{}", output.out());
-        assert!(!output.out().contains("RUN "), "{}", output.out());
+        // In a private folder it may start a Stoa of its own, which knows nothing of this one.
+        assert!(!output.out().contains("outer"), "{}", output.out());
     });
 }
 
