@@ -39,7 +39,7 @@ pub(crate) async fn run(args: Box<RunArgs>, output: &Output) -> Ended {
     match (detach, watched) {
         (true, _) => announce(&follower.record, json, output),
         (_, true) => watch::inline(follower, output).await,
-        _ => follower.to_the_end(json, &hidden).await,
+        _ => follower.follow(json, &hidden).await,
     }
 }
 
@@ -61,14 +61,14 @@ pub(crate) async fn again(args: AgainArgs, output: &Output) -> Ended {
         stdin: streams.stdin,
     });
     let follower = Follower::start(order, streams, output).await?;
-    if args.detach { announce(&follower.record, args.json, output) } else { follower.to_the_end(args.json, &[]).await }
+    if args.detach { announce(&follower.record, args.json, output) } else { follower.follow(args.json, &[]).await }
 }
 
 /// `stoa attach`.
 pub(crate) async fn attach(run: String, output: &Output) -> Ended {
     let streams = Streams { terminal: None, stdin: false };
     let order = Order::Attach(pb::Attach { run, from: None, quiet: false });
-    Follower::start(order, streams, output).await?.to_the_end(false, &[]).await
+    Follower::start(order, streams, output).await?.follow(false, &[]).await
 }
 
 fn announce(record: &RunRecord, json: bool, output: &Output) -> Ended {
@@ -105,7 +105,7 @@ struct Signals {
 
 /// What happened next.
 enum Next {
-    News(Option<Result<News, Trouble>>),
+    News(Box<Option<Result<News, Trouble>>>),
     Input(Option<Vec<u8>>),
     Interrupt,
     Leave,
@@ -143,7 +143,7 @@ impl Follower {
     }
 
     /// Prints the run's output until its end, and ends with its exit code.
-    async fn to_the_end(mut self, json: bool, hidden: &[String]) -> Ended {
+    async fn follow(mut self, json: bool, hidden: &[String]) -> Ended {
         let keys = self.streams.terminal.and_then(|_| KeyMode::enter());
         let mut input = match self.streams.stdin {
             true => Some(
@@ -155,7 +155,7 @@ impl Follower {
         let code = loop {
             match self.next(&mut input).await {
                 Next::News(news) => {
-                    if let Some(code) = self.news(news, &input, json).await? {
+                    if let Some(code) = self.news(*news, &input, json).await? {
                         break code;
                     }
                 }
@@ -187,11 +187,11 @@ impl Follower {
         };
         tokio::select! {
             biased;
-            event = self.events.message() => Next::News(match event {
+            event = self.events.message() => Next::News(Box::new(match event {
                 Ok(None) => None,
                 Ok(Some(event)) => event.what.map(Ok),
                 Err(status) => Some(Err(status.into())),
-            }),
+            })),
             _ = self.signals.interrupt.recv() => Next::Interrupt,
             _ = self.signals.terminate.recv() => Next::Leave,
             _ = self.signals.hangup.recv() => Next::Leave,
@@ -286,14 +286,16 @@ impl Follower {
     /// The next event or signal, for a view that does not print output.
     pub(crate) async fn next_change(&mut self) -> Result<Change, Failure> {
         match self.next(&mut None).await {
-            Next::News(Some(Ok(News::Output(piece)))) => {
-                self.offset = piece.offset + piece.data.len() as u64;
-                Ok(Change::Output(piece))
-            }
-            Next::News(news) => {
-                let ended = self.news(news, &None, false).await?;
-                Ok(ended.map_or(Change::Record, Change::Ended))
-            }
+            Next::News(news) => match *news {
+                Some(Ok(News::Output(piece))) => {
+                    self.offset = piece.offset + piece.data.len() as u64;
+                    Ok(Change::Output(piece))
+                }
+                other => {
+                    let ended = self.news(other, &None, false).await?;
+                    Ok(ended.map_or(Change::Record, Change::Ended))
+                }
+            },
             Next::Interrupt => Ok(Change::Interrupt),
             Next::Resize | Next::Input(_) => Ok(Change::Record),
             Next::Leave => Ok(Change::Leave),

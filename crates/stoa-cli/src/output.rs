@@ -19,8 +19,8 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new() -> Self {
-        let out = terminal::is_terminal(&io::stdout());
-        let error = terminal::is_terminal(&io::stderr());
+        let out = terminal::is_terminal(io::stdout());
+        let error = terminal::is_terminal(io::stderr());
         Self {
             theme: terminal::theme(out),
             width: out.then(|| terminal::size().columns.into()),

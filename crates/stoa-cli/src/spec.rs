@@ -48,7 +48,7 @@ pub(crate) fn make(args: RunArgs, streams: Streams) -> Result<RunSpec, Failure> 
             .hint("change to a folder that exists")
     })?;
     let (env, hidden_env) = environment();
-    let mounts = args.mount.into_iter().map(|mount| resolve_mount(mount, &cwd)).collect::<Result<_, _>>()?;
+    let mounts = args.mount.into_iter().map(|mount| resolve_mount(&mount, &cwd)).collect::<Result<_, _>>()?;
     Ok(RunSpec {
         name: args.name,
         program: program(args.program)?,
@@ -129,7 +129,7 @@ fn named_environment(words: &[String]) -> Result<Vec<Variable>, Failure> {
         .collect()
 }
 
-fn resolve_mount(mount: Mount, cwd: &Path) -> Result<Mount, Failure> {
+fn resolve_mount(mount: &Mount, cwd: &Path) -> Result<Mount, Failure> {
     let path = absolute(&mount.path, cwd);
     match path.canonicalize() {
         Ok(path) => Ok(Mount { path, writable: mount.writable }),

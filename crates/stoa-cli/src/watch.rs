@@ -196,7 +196,8 @@ fn action_of(bytes: &[u8]) -> Option<Action> {
 /// output is shown as usual and the curve once, at the end.
 pub(crate) async fn inline(mut follower: Follower, output: &Output) -> Ended {
     let mut metrics = metrics_of(follower.record.id.to_string()).await?;
-    let mut view = Inline { series: Vec::new(), drawn: 0, live: output.width.is_some(), output: *output, open: Vec::new() };
+    let mut view =
+        Inline { series: Vec::new(), drawn: 0, live: output.width.is_some(), output: *output, open: Vec::new() };
     let mut metrics_open = true;
     view.draw(&follower.record);
     let code = loop {

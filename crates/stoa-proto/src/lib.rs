@@ -12,13 +12,18 @@ mod inner;
 pub mod output;
 
 /// Messages between the daemon, the warden and the init of a run.
-#[expect(missing_docs, clippy::all, clippy::too_many_lines, reason = "generated; documented in proto/warden/v1/warden.proto")]
+#[expect(missing_docs, clippy::all, reason = "generated; documented in proto/warden/v1/warden.proto")]
 #[path = "generated/stoa.warden.v1.rs"]
 pub mod warden;
 
 /// Messages, client and server of the gRPC service.
 #[cfg(feature = "outer")]
-#[expect(missing_docs, clippy::all, clippy::too_many_lines, reason = "generated; documented in proto/stoa/v1/stoa.proto")]
+#[expect(
+    missing_docs,
+    clippy::all,
+    clippy::too_many_lines,
+    reason = "generated; documented in proto/stoa/v1/stoa.proto"
+)]
 #[path = "generated/stoa.v1.rs"]
 pub mod stoa;
 

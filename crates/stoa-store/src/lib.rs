@@ -190,7 +190,7 @@ impl Store {
                 "INSERT INTO names (prefix, last) VALUES (?1, 1) ON CONFLICT (prefix) DO UPDATE SET last = last + 1 RETURNING last",
             )
             .and_then(|mut next| next.query_row([prefix], |row| row.get::<_, i64>(0)))
-            .map(|last| last.unsigned_abs())
+            .map(i64::unsigned_abs)
             .map_err(|error| self.sort(error))
     }
 

@@ -143,7 +143,10 @@ fn two_daemons_never_share_a_store() {
 /// A database of each earlier schema version, as SQL, is brought up to date and its records are read.
 #[test]
 fn every_earlier_schema_upgrades() {
-    for (version, dump) in [(1, include_str!("../fixtures/schema-1.sql"))] {
+    // One a version, in their order.
+    let dumps = [include_str!("../fixtures/schema-1.sql")];
+    assert_eq!(dumps.len(), migrations::NEWEST as usize, "a schema without a stored database");
+    for (version, dump) in (1..).zip(dumps) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("stoa.db");
         Connection::open(&path).unwrap().execute_batch(dump).unwrap();

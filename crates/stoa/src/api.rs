@@ -33,7 +33,6 @@ pub(crate) struct Api {
 }
 
 /// The status of a failure, and a line in the log for those that are defects.
-#[expect(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
 pub(crate) fn refuse(failure: Failure) -> Status {
     if failure.exit == Exit::Internal {
         tracing::error!(%failure, "a request failed");

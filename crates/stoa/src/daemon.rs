@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use stoa_core::paths::LONGEST_SOCKET_PATH;
 use stoa_core::{Exit, Failure, Paths};
@@ -30,9 +30,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// How long a daemon that stops may take until it is gone.
 const STOPPING: Duration = Duration::from_secs(8);
-/// Between two looks at the lock of a daemon that stops.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-
 /// How long answers under way may take when the daemon stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
@@ -167,21 +164,16 @@ fn lock(paths: &Paths) -> Result<File, Failure> {
             .caused_by(&error)
             .hint("set STOA_HOME to a folder you can write to")
     })?;
-    let patience = std::time::Instant::now() + STOPPING;
-    let locked = loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            // The one that holds it is about to stop: it does not listen any more, or this one would not have been started.
-            Err(rustix::io::Errno::WOULDBLOCK) if std::time::Instant::now() < patience => {
-                std::thread::sleep(LOOK_AGAIN);
-            }
-            answer => break answer,
-        }
-    };
-    match locked {
-        Ok(()) => Ok(file),
-        Err(errno) => Err(Failure::new(Exit::TryAgain, format!("another daemon uses {}", paths.home.display()))
-            .caused_by(&io::Error::from(errno))
-            .hint("`stoa daemon status` shows it; it may listen on another socket if XDG_RUNTIME_DIR differs")),
+    let taken = Failure::new(Exit::TryAgain, format!("another daemon uses {}", paths.home.display()))
+        .hint("`stoa daemon status` shows it; it may listen on another socket if XDG_RUNTIME_DIR differs");
+    let (tell, answer) = mpsc::channel();
+    let waiting = file.try_clone().map_err(|error| taken.clone().caused_by(&error))?;
+    std::thread::spawn(move || tell.send(flock(&waiting, FlockOperation::LockExclusive)));
+    // One that holds it is about to stop: it does not listen any more, or this one would not have been started.
+    match answer.recv_timeout(STOPPING) {
+        Ok(Ok(())) => Ok(file),
+        Ok(Err(errno)) => Err(taken.caused_by(&io::Error::from(errno))),
+        Err(timeout) => Err(taken.caused_by(&timeout)),
     }
 }
 
