@@ -15,6 +15,9 @@ use stoa_proto::warden::{Ended, Stop, to_init};
 /// What a client gets for a run whose end nobody saw.
 const LOST_CODE: u8 = Exit::Failed.code();
 
+/// How many of the newest runs may have left a cgroup: more than can end in the few milliseconds before one is removed.
+const SWEPT: u32 = 64;
+
 /// Takes up every run that has not ended.
 pub(crate) async fn adopt(shared: &Arc<Shared>) -> Result<(), Failure> {
     for (record, boot) in shared.journal.live().await? {
@@ -25,7 +28,16 @@ pub(crate) async fn adopt(shared: &Arc<Shared>) -> Result<(), Failure> {
         let spec = record.spec.clone();
         drive::start(shared, record, spec, beginning)?;
     }
+    tokio::spawn(sweep(shared.clone()));
     Ok(())
+}
+
+/// Removes cgroups of runs that ended just before the earlier daemon did: it removes them a moment after telling the end.
+async fn sweep(shared: Arc<Shared>) {
+    let newest = shared.journal.list(false, SWEPT).await.unwrap_or_default();
+    for ended in newest.iter().filter(|record| record.state.ended()) {
+        drive::remove_cgroup(&shared, ended.id.as_str()).await;
+    }
 }
 
 impl Beginning {

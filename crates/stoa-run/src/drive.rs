@@ -607,7 +607,8 @@ fn broke_off(error: &tokio::task::JoinError) -> Failure {
     Failure::new(Exit::Internal, "resolving the program broke off").caused_by(error)
 }
 
-async fn remove_cgroup(shared: &Shared, id: &str) -> inner::Removed {
+/// Removes the cgroups of a run's attempts, killing what is left in them; answers what they had counted.
+pub(crate) async fn remove_cgroup(shared: &Shared, id: &str) -> inner::Removed {
     shared.warden.remove_cgroup(id.to_owned()).await.unwrap_or_else(|failure| {
         tracing::warn!(run = id, %failure, "the cgroup of a run was not removed");
         inner::Removed::default()
