@@ -1,17 +1,16 @@
 //! The connection to the daemon, which is started when it does not run.
 
+use crate::spawn;
 use hyper_util::rt::TokioIo;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use stoa_core::paths::LONGEST_SOCKET_PATH;
 use stoa_core::{Exit, Failure, Paths};
 use stoa_proto::stoa::stoa_client::StoaClient;
@@ -103,49 +102,7 @@ pub(crate) async fn start(paths: &Paths) -> Result<(), Failure> {
     if connect_to(paths).await?.is_some() {
         return Ok(());
     }
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(Exit::Internal, "cannot find the program to start the daemon").caused_by(&error)
-    })?;
-    spawn(&program)
-}
-
-fn spawn(program: &Path) -> Result<(), Failure> {
-    let cannot = |error: &io::Error| Failure::new(Exit::Unavailable, "cannot start the daemon").caused_by(error);
-    let mut child = Command::new(program)
-        .arg0("stoad")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| cannot(&error))?;
-    let mut said = String::new();
-    if let Some(stdout) = &mut child.stdout {
-        let mut line = [0; 6];
-        let ready = stdout.read_exact(&mut line).is_ok() && &line == b"ready\n";
-        if ready {
-            return Ok(());
-        }
-    }
-    if let Some(mut stderr) = child.stderr.take() {
-        let _not_utf8 = stderr.read_to_string(&mut said);
-    }
-    let code = child.wait().ok().and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
-    Err(read_failure(&said, code.map_or(Exit::Internal, Exit::from_code)))
-}
-
-/// The failure a daemon printed as its last words.
-fn read_failure(said: &str, exit: Exit) -> Failure {
-    let field = |name: &'static str| {
-        said.lines().filter_map(move |line| line.trim_start().strip_prefix(name)).map(str::to_owned)
-    };
-    let mut failure = Failure::new(exit, "the daemon did not start");
-    failure.causes = field("error: ").chain(field("cause: ")).collect();
-    failure.hint = field("hint: ").next();
-    if failure.causes.is_empty() && !said.trim().is_empty() {
-        failure.causes.push(said.trim().to_owned());
-    }
-    failure
+    spawn::daemon(paths)
 }
 
 fn make_private(folder: &Path) -> Result<(), Failure> {

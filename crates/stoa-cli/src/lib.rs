@@ -15,6 +15,7 @@ mod input;
 mod logs;
 mod output;
 mod runs;
+mod spawn;
 mod spec;
 mod terminal;
 mod watch;

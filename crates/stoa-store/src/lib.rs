@@ -1,8 +1,8 @@
 //! The database of run records: one SQLite file in WAL mode, opened by one daemon.
 //!
 //! A record is one JSON text; what is searched for stands in columns beside it. Commits survive the death of the
-//! process at any moment; after a power cut the last ones may be missing (`synchronous = NORMAL`), and the records kept in
-//! the run folders bring them back. Not here: those folders (`stoa-run`).
+//! process at any moment; after a power cut the last ones may be missing (`synchronous = NORMAL`). A damaged database is told
+//! apart, and rebuilt by `stoa-run` from the records it keeps in the run folders.
 #![forbid(unsafe_code)]
 
 mod migrations;

@@ -256,7 +256,7 @@ impl Stoa {
         let Ok(live) = serde_json::from_slice::<Value>(&live.stdout) else { return false };
         let ids = live.as_array().into_iter().flatten().filter_map(|run| run["id"].as_str());
         let stopped = ids.map(|id| answer(&["stop", "--kill", id])).all(|output| output.is_some());
-        let daemons = self.processes().into_iter().filter(|process| process.line.starts_with("stoad"));
+        let daemons = self.processes().into_iter().filter(is_daemon);
         daemons.for_each(|daemon| daemon.signal(Signal::TERM));
         stopped
     }
@@ -301,6 +301,12 @@ fn system_path() -> OsString {
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).filter(|folder| !folder.starts_with(&home)).collect();
     folders.extend(["/usr/local/bin", "/usr/bin", "/bin"].map(PathBuf::from));
     std::env::join_paths(folders).expect("they came from such a list")
+}
+
+/// A daemon in a scope of systemd is started by its path.
+fn is_daemon(process: &Process) -> bool {
+    let program = process.line.split(' ').next().unwrap_or_default();
+    Path::new(program).file_name().is_some_and(|name| name == "stoad")
 }
 
 fn is_warden(process: &Process) -> bool {
