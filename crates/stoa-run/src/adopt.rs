@@ -56,6 +56,7 @@ async fn beginning(shared: &Arc<Shared>, record: &RunRecord, boot: &str) -> Resu
     let unreadable = |error| format!("its files cannot be read: {error}");
     if boot != shared.config.boot && !matches!(supervisor::trace(&state, record.attempt), Ok(Trace::Ended(_))) {
         keep_stray_output(&state, record);
+        remove_cgroup(shared, record).await;
         return Err("the machine was restarted before it ended".into());
     }
     let limits = &record.spec.limits;

@@ -227,8 +227,10 @@ fn install_python_module(library: &Path) -> Result<(), Failure> {
         Ok(())
     };
     write().map_err(|error| {
-        Failure::new(Exit::Unavailable, format!("cannot write the Python module to {}", library.display()))
+        let exit = if error.kind() == io::ErrorKind::StorageFull { Exit::TryAgain } else { Exit::Unavailable };
+        Failure::new(exit, format!("cannot write the Python module to {}", library.display()))
             .caused_by(&error)
+            .hint("free some space, or set STOA_HOME to a folder you can write to")
     })
 }
 
