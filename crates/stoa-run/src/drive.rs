@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use stoa_core::metric::Origin;
 use stoa_core::port::{LiveRun, Resolved};
 use stoa_core::run::{
     CodeState, EndReason, Mechanism, Program, RunRecord, RunSpec, RunState, UnixNanos, Usage, Variable,
@@ -441,7 +442,7 @@ impl Driver {
         record.state = end.reason.state();
         record.end = Some(end.reason);
         record.exit_code = Some(end.exit_code);
-        record.usage = end.usage;
+        record.usage = Usage { peak_gpu_memory: self.peak_gpu_memory().await, ..end.usage };
         if record.started.is_none() && last.started_unix_nanos > 0 {
             record.started = Some(UnixNanos(last.started_unix_nanos));
         }
@@ -459,6 +460,19 @@ impl Driver {
         // Whoever waits for the end has it by then: the kernel's work on a cgroup must not stand in the way.
         tokio::time::sleep(CLEAN_UP_AFTER).await;
         self.remove_cgroup(id.as_str()).await;
+    }
+
+    /// The most memory in use on a GPU while the run lived, where there is a GPU; of the whole device.
+    async fn peak_gpu_memory(&self) -> Option<Bytes> {
+        if self.shared.config.gpus.is_empty() {
+            return None;
+        }
+        let (metrics, dir) = (self.shared.metrics.clone(), self.record.borrow().dir.clone());
+        let summaries = tokio::task::spawn_blocking(move || metrics.summaries(&dir)).await.ok()?.ok()?;
+        let of_gpus = summaries.iter().filter(|series| {
+            series.origin == Origin::System && series.name.starts_with("system/gpu") && series.name.ends_with("/memory")
+        });
+        of_gpus.filter_map(|series| series.max).max_by(f64::total_cmp).map(|bytes| Bytes(bytes as u64))
     }
 
     /// Captures the code beside the launch. Not for repeated runs: their record points to the one they repeat.
