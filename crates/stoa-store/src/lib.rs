@@ -13,6 +13,9 @@ use std::time::Duration;
 use stoa_core::run::{RunRecord, RunState};
 use stoa_core::{Exit, Explain, RunId};
 
+/// How long a process that ends may take to give up the database.
+const ENDING: Duration = Duration::from_secs(3);
+
 /// Why the store could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -92,8 +95,8 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let sort = |error| sort_error(path, error);
         let mut connection = Connection::open(path).map_err(sort)?;
-        // The lock is held for as long as the database is open, so waiting for another process is of no use.
-        connection.busy_timeout(Duration::ZERO).map_err(sort)?;
+        // A process that ends gives its locks up one after the other: the daemon's, which the caller has, may come first.
+        connection.busy_timeout(ENDING).map_err(sort)?;
         connection
             .execute_batch(
                 "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
