@@ -209,7 +209,10 @@ impl Follower {
     ) -> Result<Option<u8>, Failure> {
         match news {
             Some(Ok(News::Output(piece))) => {
-                if self.print(&piece, json).is_err() {
+                // A reader that has enough, as in `| head`, ends the program as it would without us. A terminal that is gone does
+                // not: the hang-up that follows says what to do.
+                let printed = self.print(&piece, json);
+                if printed.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
                     self.kill_and_wait().await?;
                     return Ok(Some(BROKEN_PIPE_CODE));
                 }
