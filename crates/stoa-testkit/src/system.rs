@@ -1,11 +1,11 @@
 //! A Stoa of a test's own.
 
-use crate::command::Cmd;
-use crate::process::{self, Process, cgroups_named, processes_naming};
+use crate::command::{Cmd, ended};
+use crate::process::{Process, cgroups_named, processes_naming};
 use crate::program::{is_public, program};
 use crate::terminal::Terminal;
-use crate::wait::until_within;
-use rustix::process::Signal;
+use crate::wait::{LIMIT, until_within};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -221,10 +221,12 @@ impl Stoa {
         warden.map(|process| process.pid)
     }
 
-    /// Kills a process with SIGKILL and waits until it is gone.
+    /// Kills a process with SIGKILL and waits until all its threads are gone, and with them what it had open.
     pub fn kill(&self, pid: u32) {
-        process::signal_pid(pid, Signal::KILL);
-        crate::until("a killed process goes", || !self.processes().iter().any(|process| process.pid == pid));
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+        let _gone = pidfd_send_signal(&process, Signal::KILL);
+        assert!(ended(&process, LIMIT), "a killed process does not go");
     }
 
     /// All processes of this Stoa: daemon, warden, inits, runs, commands.
