@@ -125,20 +125,38 @@ impl Signals {
             interrupts: 0,
         })
     }
+
+    /// Waits for any signal that ends a program.
+    async fn told_to_leave(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
 }
 
 impl Follower {
     /// Starts or finds a run; returns when the daemon has accepted it.
     pub(crate) async fn start(order: Order, streams: Streams, output: &Output) -> Result<Self, Failure> {
         // Before the run exists: a Ctrl-C from here on is for it.
-        let signals = Signals::listen()?;
-        let mut client = connect().await?;
-        let (orders, mut events) = open(&mut client, order).await?;
-        let first = events.message().await.map_err(failed)?.and_then(|event| event.what);
-        let Some(News::Accepted(record)) = first else {
-            return Err(Failure::new(Exit::Internal, "the daemon did not say that it accepted the run"));
+        let mut signals = Signals::listen()?;
+        let accepted = async {
+            let mut client = connect().await?;
+            let (orders, mut events) = open(&mut client, order).await?;
+            let first = events.message().await.map_err(failed)?.and_then(|event| event.what);
+            let Some(News::Accepted(record)) = first else {
+                return Err(Failure::new(Exit::Internal, "the daemon did not say that it accepted the run"));
+            };
+            Ok((orders, events, RunRecord::try_from(record)?))
         };
-        let record = RunRecord::try_from(record)?;
+        let (orders, events, record) = tokio::select! {
+            accepted = accepted => accepted?,
+            () = signals.told_to_leave() => {
+                return Err(Failure::new(Exit::TryAgain, "interrupted before the daemon had accepted the run")
+                    .hint("`stoa ps` shows whether it was accepted all the same"));
+            }
+        };
         Ok(Self { record, orders, events, streams, output: *output, offset: 0, signals })
     }
 

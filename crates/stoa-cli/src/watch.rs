@@ -245,7 +245,8 @@ impl Inline {
         let height = usize::from(INLINE_HEIGHT.min(size.rows.saturating_sub(1)).max(3));
         let width = self.output.width.unwrap_or_else(|| usize::from(size.columns)).min(usize::from(size.columns));
         let lines = inline_view(record, &self.series, now(), width, height, self.output.theme);
-        let text = to_text(&lines, self.output.theme.color).replace('\n', &format!("{ERASE_LINE}\n"));
+        let erase = if self.live { ERASE_LINE } else { "" };
+        let text = to_text(&lines, self.output.theme.color).replace('\n', &format!("{erase}\n"));
         let back = self.back();
         self.output.text(&format!("{back}{text}"));
         self.drawn = lines.len();

@@ -20,24 +20,21 @@ const LARGEST_PATCH: usize = 256 << 20;
 
 /// Captures the state of the work tree at `root` into `folder`. `None` where git is missing or does not answer.
 pub(crate) async fn capture(root: PathBuf, folder: PathBuf) -> Option<CodeState> {
-    let (commit, branch, patch, untracked) = tokio::join!(
-        git(&root, &["rev-parse", "--verify", "--quiet", "HEAD"]),
-        git(&root, &["symbolic-ref", "--short", "--quiet", "HEAD"]),
-        git(&root, &["diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD"]),
-        git(&root, &["ls-files", "--others", "--exclude-standard", "-z"]),
-    );
-    let untracked = untracked?;
-    let line = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
-    let patch = patch.unwrap_or_default();
+    let status = ["status", "--porcelain=v2", "--branch", "--untracked-files=all", "--ignore-submodules=all", "-z"];
+    let status = Status::parse(&git(&root, &status).await?);
+    let patch = match status.changed {
+        true => git(&root, &["diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD"]).await?,
+        false => Vec::new(),
+    };
     let mut state = CodeState {
         root: root.clone(),
-        commit: line(commit).filter(|commit| !commit.is_empty()),
-        branch: line(branch).filter(|branch| !branch.is_empty()),
+        commit: status.commit,
+        branch: status.branch,
         changed: !patch.is_empty(),
         ..CodeState::default()
     };
-    let kept =
-        tokio::task::spawn_blocking(move || keep(&root, &folder, &patch, &untracked, &mut state).map(|()| state));
+    let untracked = status.untracked;
+    let kept = tokio::task::spawn_blocking(move || keep(&root, &folder, &patch, untracked, &mut state).map(|()| state));
     match kept.await {
         Ok(Ok(state)) => Some(state),
         Ok(Err(error)) => {
@@ -48,7 +45,41 @@ pub(crate) async fn capture(root: PathBuf, folder: PathBuf) -> Option<CodeState>
     }
 }
 
-fn keep(root: &Path, folder: &Path, patch: &[u8], untracked: &[u8], state: &mut CodeState) -> io::Result<()> {
+/// What `git status --porcelain=v2 --branch -z` says, see git-status(1).
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Status {
+    commit: Option<String>,
+    branch: Option<String>,
+    /// Whether a tracked file differs from the commit. Without a commit there is nothing to differ from.
+    changed: bool,
+    untracked: Vec<String>,
+}
+
+impl Status {
+    fn parse(output: &[u8]) -> Self {
+        let mut status = Self::default();
+        let mut entries = output.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        while let Some(entry) = entries.next() {
+            let (kind, rest) = entry.split_once(' ').unwrap_or((&entry, ""));
+            match (kind, rest.split_once(' ')) {
+                ("#", Some(("branch.oid", oid))) if oid != "(initial)" => status.commit = Some(oid.to_owned()),
+                ("#", Some(("branch.head", head))) if head != "(detached)" => status.branch = Some(head.to_owned()),
+                ("?", _) => status.untracked.push(rest.to_owned()),
+                ("1" | "u", _) => status.changed = true,
+                ("2", _) => {
+                    status.changed = true;
+                    // A renamed file is followed by the name it had.
+                    entries.next();
+                }
+                _ => {}
+            }
+        }
+        status.changed &= status.commit.is_some();
+        status
+    }
+}
+
+fn keep(root: &Path, folder: &Path, patch: &[u8], untracked: Vec<String>, state: &mut CodeState) -> io::Result<()> {
     if !patch.is_empty() {
         if patch.len() > LARGEST_PATCH {
             return Err(io::Error::other("the uncommitted changes are larger than 256 MiB"));
@@ -57,8 +88,7 @@ fn keep(root: &Path, folder: &Path, patch: &[u8], untracked: &[u8], state: &mut 
         fs::write(folder.join("changes.patch"), patch)?;
     }
     let mut total = 0;
-    for name in untracked.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-        let name = String::from_utf8_lossy(name).into_owned();
+    for name in untracked {
         let size = fs::symlink_metadata(root.join(&name)).ok().filter(fs::Metadata::is_file).map(|data| data.len());
         match size {
             Some(size) if size <= LARGEST_UNTRACKED && total + size <= UNTRACKED_TOTAL && stays_below(&name) => {
@@ -168,6 +198,21 @@ mod tests {
         let identity = ["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "first"];
         run_git(folder.path(), &identity).await.unwrap();
         Some(folder)
+    }
+
+    #[test]
+    fn the_status_of_git_is_read() {
+        let output = b"# branch.oid abc\0# branch.head main\x001 .M N... 100644 100644 100644 h h train.py\0\
+            2 R. N... 100644 100644 100644 h h R100 new.py\0? not.py\0? notes/a b.txt\0";
+        let expected = Status {
+            commit: Some("abc".into()),
+            branch: Some("main".into()),
+            changed: true,
+            untracked: vec!["notes/a b.txt".into()],
+        };
+        assert_eq!(Status::parse(output), expected);
+        let fresh = b"# branch.oid (initial)\0# branch.head main\x001 A. N... 0 1 1 h h a.py\0";
+        assert_eq!((Status::parse(fresh).commit, Status::parse(fresh).changed), (None, false));
     }
 
     #[tokio::test]

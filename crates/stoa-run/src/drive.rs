@@ -404,6 +404,18 @@ impl Driver {
         }
     }
 
+    /// Waits for an order to stop, where there is no process yet to pass it to. Answers whether it was to kill.
+    pub(crate) async fn told_to_stop(&mut self) -> bool {
+        loop {
+            match self.orders.recv().await {
+                Some(Order::Kill) => return true,
+                Some(Order::Interrupt | Order::Stop { .. }) => return false,
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     fn program_started(&mut self, at: UnixNanos, state: &Path) {
         // The steps of a preparation start programs too; only the run's own makes it run.
         if state == self.shared.config.layout.state(&self.id()) {
@@ -431,10 +443,6 @@ impl Driver {
     }
 
     async fn finish(&mut self, end: End, last: &inner::Ended, capture: Option<JoinHandle<Option<CodeState>>>) {
-        let code = match capture {
-            Some(capture) => capture.await.ok().flatten(),
-            None => self.record.borrow().code.clone(),
-        };
         let id = self.id();
         let state = self.shared.config.layout.state(&id);
         let kept = OutputReader::open(&state, 0).and_then(|reader| reader.kept()).unwrap_or(0);
@@ -449,14 +457,20 @@ impl Driver {
         record.ended = Some(if last.ended_unix_nanos > 0 { UnixNanos(last.ended_unix_nanos) } else { now() });
         record.output = Bytes(kept);
         record.output_lost = Bytes(last.output_lost);
-        record.code = code;
-        self.shared.journal.update(record.clone()).await;
         let shared = self.shared.clone();
         // `None` when the daemon is closing down: then nobody waits for this.
         let _cleaning = shared.cleaning.try_read().ok();
-        self.shared.leave(&id);
         self.output.send_replace(kept);
-        self.record.send_replace(record);
+        self.record.send_replace(record.clone());
+        // Told before it is written: a daemon that follows a killed one reads the same end from the files of the run's init.
+        self.shared.journal.update(record.clone()).await;
+        if let Some(capture) = capture {
+            // The end does not wait for it; who repeats or removes the run does (see `Shared::settled`).
+            record.code = capture.await.ok().flatten();
+            self.shared.journal.update(record.clone()).await;
+            self.record.send_replace(record);
+        }
+        self.shared.leave(&id);
         // Whoever waits for the end has it by then: the kernel's work on a cgroup must not stand in the way.
         tokio::time::sleep(CLEAN_UP_AFTER).await;
         self.remove_cgroup(id.as_str()).await;

@@ -34,7 +34,10 @@ pub(crate) async fn prepare(driver: &mut Driver, resolved: Resolved) -> Result<R
     let Some(preparation) = resolved.preparation.clone() else { return Ok(resolved) };
     driver.change(|record| record.state = RunState::Preparing);
     let key = driver.shared.preparations.get(&preparation.key);
-    let _alone = key.lock().await;
+    let _alone = tokio::select! {
+        alone = key.lock() => alone,
+        killed = driver.told_to_stop() => return Err(Interrupted::Stopped { killed }),
+    };
     // Another run may have made it while this one waited.
     let resolved = driver.resolve().await?;
     let Some(preparation) = resolved.preparation.clone() else { return Ok(resolved) };

@@ -169,7 +169,11 @@ impl Runs {
 
     /// Repeats a run: the same program, arguments, environment and limits, in a checkout of the code as it was.
     pub async fn again(&self, request: AgainRequest) -> Result<Subscription, Failure> {
-        let earlier = self.find(&request.run).await?;
+        let mut earlier = self.find(&request.run).await?;
+        if earlier.state.ended() {
+            self.shared.settled(&earlier.id).await;
+            earlier = self.find(earlier.id.as_str()).await?;
+        }
         let mut spec = earlier.spec.clone();
         spec.name = request.name;
         spec.terminal = request.terminal;
@@ -288,7 +292,8 @@ impl Runs {
     /// Runs, newest first.
     pub async fn list(&self, live: bool, most: u32) -> Result<Vec<RunRecord>, Failure> {
         let records = self.shared.journal.list(live, most).await?;
-        Ok(records.into_iter().map(|record| self.shared.freshest(record)).collect())
+        let fresh = records.into_iter().map(|record| self.shared.freshest(record));
+        Ok(fresh.filter(|record| !(live && record.state.ended())).collect())
     }
 
     /// Stops a run and waits for its end. Done at once when it has ended.
@@ -315,6 +320,7 @@ impl Runs {
             }
             self.stop(record.id.as_str(), Order::Kill).await?;
         }
+        self.shared.settled(&record.id).await;
         let folder = self.shared.config.layout.run(&record.id);
         let removed = tokio::task::spawn_blocking(move || match fs::remove_dir_all(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -329,7 +335,7 @@ impl Runs {
 
     /// How many runs have not ended.
     pub fn live_count(&self) -> usize {
-        self.shared.live().len()
+        self.shared.live().values().filter(|live| !live.record.borrow().state.ended()).count()
     }
 
     /// What the warden can enforce on this host.
@@ -385,6 +391,14 @@ impl Shared {
     pub(crate) fn leave(&self, id: &RunId) {
         self.live().remove(id);
         self.gpus.lock().expect("no one panics while holding it").remove(id);
+    }
+
+    /// Waits until an ended run is left: nothing more is written of it then.
+    async fn settled(&self, id: &RunId) {
+        let live = self.live().get(id).map(|live| live.record.clone());
+        if let Some(mut record) = live {
+            while record.changed().await.is_ok() {}
+        }
     }
 
     fn freshest(&self, record: RunRecord) -> RunRecord {

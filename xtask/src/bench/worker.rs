@@ -69,6 +69,8 @@ impl Worker {
         let mut child = Command::new(&line[0])
             .args(&line[1..])
             .envs(subject.env.iter().map(|(name, value)| (name, value)))
+            // No git work tree: Stoa would record the state of its code, which no peer does.
+            .current_dir(super::peers::cache()?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
