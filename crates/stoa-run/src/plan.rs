@@ -5,7 +5,7 @@
 //! what the user named with `--mount`, and the run's own folder. A later step wins over an earlier one.
 
 use std::path::{Path, PathBuf};
-use stoa_core::run::{Limits, Mount, Network, RunSpec, TerminalSize, Variable};
+use stoa_core::run::{Limits, Mount, Network, Program, RunSpec, TerminalSize, Variable};
 use stoa_core::secret::CREDENTIAL_PATHS;
 use stoa_proto::warden::{self as inner, mount_step::Kind};
 
@@ -172,6 +172,7 @@ fn mounts(spec: &RunSpec, place: &Place<'_>, work: &Work<'_>) -> Vec<inner::Moun
         steps.bind(&mount.path, mount.writable, false);
     }
     steps.bind(place.python_library, false, true);
+    bind_script(&mut steps, spec, place);
     bind_project(&mut steps, spec, place);
     for mount in &spec.mounts {
         steps.bind(&mount.path, mount.writable, false);
@@ -199,6 +200,18 @@ fn socket_folders<'a>(spec: &'a RunSpec, place: &Place<'a>) -> impl Iterator<Ite
     let session = spec.env.iter().find(|variable| variable.name == "XDG_RUNTIME_DIR");
     let session = session.map(|variable| Path::new(&variable.value)).filter(|path| path.is_absolute());
     session.into_iter().chain([place.sockets]).filter(|path| path.parent().is_some())
+}
+
+/// Brings back a script that lies outside the project, with the folder it may import from. Of a folder that holds more than
+/// the script's own files (the home, `/tmp`) only the script itself.
+fn bind_script(steps: &mut Steps, spec: &RunSpec, place: &Place<'_>) {
+    let Program::Script { path, .. } = &spec.program else { return };
+    let script = spec.cwd.join(path);
+    let in_project = place.project.is_some_and(|project| script.starts_with(project));
+    let Some(folder) = script.parent().filter(|_| !in_project && steps.is_hidden(&script)) else { return };
+    let shared = ["/tmp", "/var/tmp", "/dev/shm", "/run"].map(Path::new).contains(&folder);
+    let holds_more = shared || [place.user_home, place.stoa_home].iter().any(|inner| inner.starts_with(folder));
+    steps.bind(if holds_more { &script } else { folder }, false, true);
 }
 
 /// Brings the project back, with the parts of `.git` that name programs to execute read-only: git runs them outside, as the

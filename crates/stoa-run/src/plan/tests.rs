@@ -2,7 +2,6 @@
 
 use super::*;
 use expect_test::{Expect, expect};
-use stoa_core::run::Program;
 
 fn spec(cwd: &str) -> RunSpec {
     RunSpec {
@@ -127,6 +126,21 @@ fn a_mount_asked_for_by_name_wins_over_hiding() {
     let plan = plan(&asked, &place("/root", "/var/lib/stoa", Some("/root")), &[], &[]);
     let last = plan.mounts.iter().rfind(|step| step.target == "/root/.ssh").expect("bound");
     assert_eq!(last.kind(), Kind::BindReadOnly);
+}
+
+#[test]
+fn a_script_outside_the_project_is_visible_with_its_folder_but_not_with_the_home() {
+    let bound = |script: &str| {
+        let mut asked = spec("/srv/x");
+        asked.program = Program::Script { path: script.into(), args: vec![] };
+        let plan = plan(&asked, &place("/home/ada", "/home/ada/.local/share/stoa", Some("/srv/x")), &[], &[]);
+        let read_only = plan.mounts.into_iter().filter(|step| step.kind() == Kind::BindReadOnly);
+        read_only.map(|step| step.target).collect::<Vec<_>>()
+    };
+    assert!(bound("/home/ada/tools/train.py").contains(&"/home/ada/tools".to_owned()));
+    assert!(bound("/home/ada/train.py").contains(&"/home/ada/train.py".to_owned()));
+    assert!(bound("/tmp/train.py").contains(&"/tmp/train.py".to_owned()));
+    assert!(!bound("/srv/other/train.py").contains(&"/srv/other".to_owned()), "it is visible already");
 }
 
 #[test]
