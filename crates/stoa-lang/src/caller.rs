@@ -73,8 +73,8 @@ mod tests {
 
     #[test]
     fn an_empty_part_of_the_path_is_the_working_folder() {
-        let spec = spec("/work", &[("PATH", "/bin::rel:./x")]);
+        let spec = spec("/project", &[("PATH", "/bin::rel:./x")]);
         let dirs = Caller::new(&spec).search_path();
-        assert_eq!(dirs, ["/bin", "/work", "/work/rel", "/work/x"].map(PathBuf::from));
+        assert_eq!(dirs, ["/bin", "/project", "/project/rel", "/project/x"].map(PathBuf::from));
     }
 }

@@ -42,7 +42,7 @@ pub(crate) enum Moved {
     Some,
     /// Bytes, and hardly more.
     All,
-    /// Nothing for now.
+    /// Nothing has arrived.
     Empty,
     /// The other side is closed.
     End,
