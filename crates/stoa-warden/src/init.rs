@@ -346,7 +346,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Waits for anything to happen; `None` when nothing has happened for now and kept output was not told yet.
+    /// Waits for anything to happen; `None` when nothing has happened yet and kept output was not told.
     fn wait(&self) -> Result<Option<Ready>, Errno> {
         let untold = self.kept.length() > self.told;
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
